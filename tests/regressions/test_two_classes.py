@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import runpy
 from collections.abc import Callable
 from importlib import resources
@@ -75,10 +76,13 @@ def test_the_exported_program_returns_both_probabilities(tmp_path: Path) -> None
     examples = two_classes()
     model = estimator_plan(LEARNERS["lightgbm"]()).fit(examples)
     write_tabular(model, tmp_path)
+    columns = [{"name": one.name, "kind": one.kind, "required": False, "null": True} for one in model.inputs]
+    request = {"columns": columns, "unused": [], "event_time": None, "functions": [], "classes": []}
+    (tmp_path / "request.json").write_text(json.dumps(request))
     program = resources.files("tidemill.release") / "exported" / "reading.txt"
     exported = runpy.run_path(str(program), run_name="exported")["Model"](tmp_path)
     rows = examples.inputs.slice(0, 5).to_pylist()
-    assert np.array(exported.predict(rows)) == pytest.approx(model.answer(examples.inputs.slice(0, 5)))
+    assert exported.answer(rows) == pytest.approx(model.answer(examples.inputs.slice(0, 5)))
 
 
 def test_contributions_of_two_classes_are_those_of_the_predicted_one() -> None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from tidemill.core.lazy_imports import lazy_exports
 
 if TYPE_CHECKING:
+    from tidemill.sources.csv_body import read_csv_body as read_csv_body
     from tidemill.sources.days import day_bounds as day_bounds
-    from tidemill.sources.files.csv_body import read_csv_body as read_csv_body
     from tidemill.sources.files.file_source import FileSource as FileSource
     from tidemill.sources.files.file_url import ColumnSpec as ColumnSpec
     from tidemill.sources.files.file_url import FileUrl as FileUrl
@@ -29,7 +29,7 @@ else:
         __name__,
         {
             "days": "day_bounds",
-            "files.csv_body": "read_csv_body",
+            "csv_body": "read_csv_body",
             "files.file_source": "FileSource",
             "files.file_url": "ColumnSpec FileUrl",
             "simulated_shop.shop_source": "ShopSource",

@@ -14,7 +14,7 @@ from tidemill.sources.files.csv_lines import header_fields
 from tidemill.sources.files.csv_record import records
 from tidemill.sources.files.decompress import Format, chunks, sniff
 from tidemill.sources.files.dialect import BOM, Dialect, as_utf8, detect_delimiter
-from tidemill.sources.files.excel_rows import excel_header
+from tidemill.sources.files.excel_rows import ExcelSheet, read_sheet
 from tidemill.sources.files.file_url import SKIP, FileUrl
 from tidemill.sources.files.json_lines import first_fields
 from tidemill.sources.files.mapping import ColumnMapping, by_name, by_position
@@ -29,7 +29,8 @@ class FileLayout(NamedTuple):
     format: Format
     mapping: ColumnMapping | None
     header: bool = False
-    sheet: str | None = None
+    #: The sheet of an Excel file, which has been read for its header.
+    sheet: ExcelSheet | None = None
 
 
 def detect_layout(path: Path, url: FileUrl, contract: Contract, *, timeless: bool) -> FileLayout:
@@ -51,9 +52,10 @@ def detect_layout(path: Path, url: FileUrl, contract: Contract, *, timeless: boo
         specs = url.columns or amazon_fields(contract, found) or ()
         layout = FileLayout(form, by_name(contract, specs, found, str(path), "json", timeless=timeless))
     else:
-        found = parquet_schema(path).names if form == "parquet" else excel_header(path, url.sheet)
+        sheet = read_sheet(path, url.sheet) if form == "excel" else None
+        found = parquet_schema(path).names if sheet is None else sheet.names
         specs = url.columns or ()
-        layout = FileLayout(form, by_name(contract, specs, found, str(path), form, timeless=timeless), sheet=url.sheet)
+        layout = FileLayout(form, by_name(contract, specs, found, str(path), form, timeless=timeless), sheet=sheet)
     assert layout.mapping is not None
     return layout._replace(mapping=layout.mapping._replace(dialect=dialect))
 

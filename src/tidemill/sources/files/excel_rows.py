@@ -6,47 +6,43 @@ from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from datetime import time as clock
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from tidemill.core.errors import BackendMissing, SourceDamaged, SourceUnknown, nearest
 from tidemill.core.library_errors import require_error
 from tidemill.sources.files.csv_lines import column_names
+from tidemill.sources.files.excel_size import refuse_large
 from tidemill.sources.files.mapping import ColumnMapping
 from tidemill.sources.files.type_conversion import LINE
 
 
-def excel_header(path: Path, sheet: str | None) -> list[str]:
-    """The names of a sheet's columns, from its first row that is not empty.
+class ExcelSheet(NamedTuple):
+    """A sheet of a workbook, in memory."""
 
-    Raises `SourceUnknown` for a sheet that is not there or that is empty, `SourceDamaged`, and `BackendMissing`.
-    """
-    names, _ = _sheet(path, sheet)
-    return names
+    #: The sheets of the workbook.
+    sheets: tuple[str, ...]
+    #: The names of its columns, from its first row that is not empty.
+    names: list[str]
+    #: Number in the sheet and cells of each further row that is not empty; an empty cell is `None`.
+    rows: list[tuple[int, list[Any]]]
 
+    def raw(self, mapping: ColumnMapping) -> Iterator[tuple[pl.DataFrame, int]]:
+        """The raw columns with the contract's names and `_line`, and the number of rows."""
+        places = {name: place for place, name in enumerate(self.names)}
+        columns = [
+            cell_column([row[places[mapped.at[0]]] for _, row in self.rows]).alias(mapped.column.name)
+            for mapped in mapping.columns
+            if isinstance(mapped.at, tuple)
+        ]
+        lines = pl.Series(LINE, [line for line, _ in self.rows], dtype=pl.Int64)
+        yield pl.DataFrame([*columns, lines]), len(self.rows)
 
-def excel_rows(path: Path, sheet: str | None, mapping: ColumnMapping) -> Iterator[tuple[pl.DataFrame, int]]:
-    """The raw columns with the contract's names and `_line`, and the number of rows."""
-    names, rows = _sheet(path, sheet)
-    places = {name: place for place, name in enumerate(names)}
-    columns = [
-        cell_column([row[places[mapped.at[0]]] for _, row in rows]).alias(mapped.column.name)
-        for mapped in mapping.columns
-        if isinstance(mapped.at, tuple)
-    ]
-    yield pl.DataFrame([*columns, pl.Series(LINE, [line for line, _ in rows], dtype=pl.Int64)]), len(rows)
-
-
-def excel_sheets(path: Path) -> list[str]:
-    """The names of the sheets. Raises `SourceDamaged`, and `BackendMissing` without python-calamine."""
-    return list(_opened(path).sheet_names)
-
-
-def excel_table(path: Path, sheet: str | None) -> pl.DataFrame:
-    """All columns of a sheet: numbers, times and flags as such; columns of mixed cells as text."""
-    names, rows = _sheet(path, sheet)
-    return pl.DataFrame({name: cell_column([row[place] for _, row in rows]) for place, name in enumerate(names)})
+    def table(self) -> pl.DataFrame:
+        """All columns: numbers, times and flags as such; columns of mixed cells as text."""
+        cells = {name: [row[place] for _, row in self.rows] for place, name in enumerate(self.names)}
+        return pl.DataFrame({name: cell_column(column) for name, column in cells.items()})
 
 
 def cell_column(cells: list[Any]) -> pl.Series:
@@ -75,8 +71,13 @@ def _text(cell: Any) -> str:
     return str(cell).strip() if not isinstance(cell, timedelta) else str(cell.total_seconds())
 
 
-def _sheet(path: Path, sheet: str | None) -> tuple[list[str], list[tuple[int, list[Any]]]]:
-    """The names, and (row number in the sheet, cells) of each row that is not empty; an empty cell is `None`."""
+def read_sheet(path: Path, sheet: str | None) -> ExcelSheet:
+    """A sheet of the file, by default the first.
+
+    Raises `SourceUnknown` for a sheet that is not there, that is empty, or that is larger than `MOST_BYTES` or
+    `MOST_CELLS`; `SourceDamaged`, and `BackendMissing`.
+    """
+    refuse_large(path)
     book = _opened(path)
     known = book.sheet_names
     name = sheet if sheet is not None else next(iter(known), "")
@@ -91,7 +92,8 @@ def _sheet(path: Path, sheet: str | None) -> tuple[list[str], list[tuple[int, li
     rows = [(line, row) for line, row in rows if any(cell is not None for cell in row)]
     if len(rows) < 2:
         raise SourceUnknown(f"the sheet {name!r} of {path} has no rows below a header", tip="set `sheet=`")
-    return column_names(["" if cell is None else _text(cell) for cell in rows[0][1]]), rows[1:]
+    names = column_names(["" if cell is None else _text(cell) for cell in rows[0][1]])
+    return ExcelSheet(tuple(known), names, rows[1:])
 
 
 def _opened(path: Path) -> Any:

@@ -20,7 +20,6 @@ from tidemill.sources.files.decompress import Digests, chunks, file_sha256
 from tidemill.sources.files.detect_format import FileLayout
 from tidemill.sources.files.dialect import BOM, as_utf8
 from tidemill.sources.files.event_times import in_range
-from tidemill.sources.files.excel_rows import excel_rows
 from tidemill.sources.files.file_state import FileState
 from tidemill.sources.files.json_lines import JsonLines
 from tidemill.sources.files.mapping import ColumnMapping
@@ -114,9 +113,7 @@ def scan(
     result = FileScan(seen.mapping)
     tally = _Tally(due.seen)
     if seen.format in ("parquet", "excel") and seen.mapping is not None:
-        read = (
-            parquet_rows(path, seen.mapping) if seen.format == "parquet" else excel_rows(path, seen.sheet, seen.mapping)
-        )
+        read = parquet_rows(path, seen.mapping) if seen.sheet is None else seen.sheet.raw(seen.mapping)
         for raw, result.lines in read:
             _take(result, raw, [], None, due, context, tally)
         result.digest, result.bytes = file_sha256(path), path.stat().st_size

@@ -34,7 +34,7 @@ from tidemill.sources.files.dialect import (
     detect_delimiter,
     detect_encoding,
 )
-from tidemill.sources.files.excel_rows import excel_sheets, excel_table
+from tidemill.sources.files.excel_rows import read_sheet
 from tidemill.sources.files.file_url import FileUrl
 from tidemill.sources.files.mapping import ColumnMapping, ColumnSource, Form
 from tidemill.sources.files.type_conversion import LINE, convert_types
@@ -177,10 +177,11 @@ def _inspect(
         dialect = dialect._replace(delimiter=(url and url.delimiter) or detect_delimiter(head.removeprefix(BOM)))
         rows, refused = _text_rows(path, dialect, names, head)
     else:
-        rows = _typed_rows(path, form, sheet)
-        if form == "excel" and sheet is None and len(sheets := excel_sheets(path)) > 1:
-            others = ", ".join(sheets[1:10])
-            notes.append(f"the first sheet, {sheets[0]}, is read; `sheet=` names another one: {others}")
+        book = read_sheet(path, sheet) if form == "excel" else None
+        rows = _typed_rows(path, form) if book is None else book.table()
+        if book is not None and sheet is None and len(book.sheets) > 1:
+            others = ", ".join(book.sheets[1:10])
+            notes.append(f"the first sheet, {book.sheets[0]}, is read; `sheet=` names another one: {others}")
     if not rows.height:
         raise SourceUnknown(f"{path} has no rows", tip="it needs a header, and a line for each row")
     decimal: Decimal = (url.decimal if url and url.decimal != "point" else None) or infer_decimal(rows, form)
@@ -225,9 +226,7 @@ def _text_rows(path: Path, dialect: Dialect, names: Sequence[str], head: bytes) 
     return pl.concat(frames) if frames else pl.DataFrame(schema=dict.fromkeys(called, pl.String)), refused
 
 
-def _typed_rows(path: Path, form: Literal["json", "parquet", "excel"], sheet: str | None) -> pl.DataFrame:
-    if form == "excel":
-        return excel_table(path, sheet)
+def _typed_rows(path: Path, form: Literal["json", "parquet"]) -> pl.DataFrame:
     try:
         if form == "parquet":
             return pl.read_parquet(path, glob=False)

@@ -57,6 +57,8 @@ def test_the_measures_are_those_of_scikit_learn():
     kind = rng.integers(0, 4, 500).astype(float)
     found = plain(RowAnswers("classes", shares, kind))
     assert found["log_loss"] == pytest.approx(metrics.log_loss(kind, shares))
+    assert found["brier"] == pytest.approx(((shares - np.eye(4)[kind.astype(int)]) ** 2).sum(axis=1).mean())
+    assert found["brier"] == pytest.approx(metrics.brier_score_loss(kind, shares, labels=[0, 1, 2, 3]))
     assert found["macro_auc"] == pytest.approx(metrics.roc_auc_score(kind, shares, multi_class="ovr"))
 
 

@@ -64,7 +64,8 @@ def row_losses(told: RowAnswers) -> dict[str, F64]:
         right = (told.label == told.target).astype(np.float64)
         return {"log_loss": _surprise(told), "brier": (told.answer - told.target) ** 2, "accuracy": right}
     if told.task == "classes":
-        return {"log_loss": _surprise(told), "accuracy": (told.label == told.target).astype(np.float64)}
+        right = (told.label == told.target).astype(np.float64)
+        return {"log_loss": _surprise(told), "brier": _squared_distance(told), "accuracy": right}
     if told.task == "count":
         return {"poisson_deviance": _deviance(told.answer, told.target), "mae": np.abs(told.answer - told.target)}
     return {"mae": np.abs(told.answer - told.target), "squared_error": (told.answer - told.target) ** 2}
@@ -99,6 +100,12 @@ def _surprise(predictions: RowAnswers) -> F64:
         given = predictions.answer[np.arange(len(predictions.target)), predictions.target.astype(np.int64)]
     surprise: F64 = -np.log(np.clip(given, SURE, 1 - SURE))
     return surprise
+
+
+def _squared_distance(predictions: RowAnswers) -> F64:
+    """The Brier score of several classes (Brier 1950): squared differences summed over the classes, from 0 to 2."""
+    outcomes = np.eye(predictions.n_classes)[predictions.target.astype(np.int64)]
+    return np.asarray(((predictions.answer - outcomes) ** 2).sum(axis=1), np.float64)
 
 
 def _deviance(answer: F64, target: F64) -> F64:
