@@ -28,6 +28,7 @@ from tidemill.core.records.prediction import Outcome, Prediction, ScoredItem
 from tidemill.core.records.quality import Evaluation
 from tidemill.core.records.release import Card, Release, Rule, RuleSet
 from tidemill.feedback.log_tables import outcome_rows, prediction_rows
+from tidemill.lake import LogWindow
 from tidemill.release import Releases
 from tidemill.serving.live.kill_switch import heal_switch
 from tidemill.serving.live.state_files import write_state
@@ -68,7 +69,7 @@ class Mill:
         return release
 
     def stores(self, **more: Any) -> ConsoleStores:
-        given: dict[str, Any] = {"models": ["for_you"], "table": self.tables.get, "problems": lambda: self.problems}
+        given: dict[str, Any] = {"models": ["for_you"], "table": self.logged, "problems": lambda: self.problems}
         given["runs"] = self.runs
         return ConsoleStores(
             mill_name=self.name,
@@ -78,6 +79,10 @@ class Mill:
             clock=self.clock,
             **(given | more),
         )
+
+    def logged(self, table: str, window: LogWindow | None = None) -> pa.Table | None:
+        rows = self.tables.get(table)
+        return rows.select(window.columns) if window and rows is not None else rows
 
     def later(self, **by: float) -> None:
         self.clock.set(self.clock.now() + timedelta(**by))

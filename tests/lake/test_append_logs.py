@@ -15,7 +15,7 @@ from tidemill.core.errors import CorruptFile, SchemaChanged
 from tidemill.core.storage import failpoint
 from tidemill.core.storage.failpoint import arm
 from tidemill.core.storage.verification import Verification
-from tidemill.lake import append_logs
+from tidemill.lake import LogWindow, append_logs
 from tidemill.lake.manifest import Manifests
 from tidemill.lake.verify import verify_without_ledger
 
@@ -50,6 +50,23 @@ def test_batches_are_added_and_said(shop: Shop) -> None:
     ]
     assert lines[0].details["sources"] == '{"offset":"10"}'
     assert shop.lake.verify() == []
+
+
+def test_a_window_reads_only_the_columns_and_files_that_it_needs(shop: Shop) -> None:
+    for number in range(1, 5):
+        at = pa.array([number * 100, number * 100 + 9], pa.timestamp("us", "UTC"))
+        record(shop, number, pa.table({"id": [f"a{number}", f"b{number}"], "at": at, "long": ["x" * 100] * 2}))
+
+    def read(**more: int) -> list[str]:
+        found = shop.lake.log("predictions", LogWindow(("id", "gone"), "at", **more))
+        assert found is not None and found.column_names == ["id"]
+        return sorted(found["id"].to_pylist())
+
+    assert len(read()) == 8
+    assert read(since=305) == ["a3", "a4", "b3", "b4"]  # whole files
+    assert read(most_rows=3) == ["a3", "a4", "b3", "b4"]
+    assert read(most_rows=1) == ["a4", "b4"]
+    assert read(since=500) == []
 
 
 def test_a_batch_that_comes_again_changes_nothing(shop: Shop, reopen: Callable[[], Shop]) -> None:

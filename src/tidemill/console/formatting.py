@@ -68,6 +68,18 @@ def minute(at: int) -> str:
     return day(at) if at % 86_400_000_000 == 0 else f"{day(at)}, {from_micros(at):%H:%M}"
 
 
+def milliseconds(microseconds: float | None) -> str:
+    """A latency in milliseconds.
+
+    >>> milliseconds(412.0), milliseconds(13_400), milliseconds(2_500_000), milliseconds(None)
+    ('0.41 ms', '13 ms', '2,500 ms', '–')
+    """
+    if microseconds is None:
+        return "\u2013"
+    found = microseconds / 1000
+    return f"{found:.2g} ms" if found < 10 else f"{found:,.0f} ms"
+
+
 def number(value: float) -> str:
     """A count with thousands separators.
 

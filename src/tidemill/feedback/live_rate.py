@@ -32,6 +32,45 @@ class RateFall(Record, frozen=True):
     now: RealisedRate
 
 
+class RatePeriod(Record, frozen=True):
+    """The live rate in an interval that begins at `start`, UTC microseconds, and the releases that it is of."""
+
+    start: int
+    releases: tuple[str, ...]
+    rate: RealisedRate
+
+
+def live_rates(predictions: pa.Table, outcomes: pa.Table, length: int, first: int = 0) -> list[RatePeriod]:
+    """The live rate of one model's predictions in intervals of `length` microseconds from `first` on, oldest first;
+    intervals without a prediction that is old enough are left out.
+    """
+    predictions, outcomes = current_predictions(predictions), current_outcomes(outcomes)
+    mine = _old_enough(predictions, outcomes)
+    if not mine.num_rows:
+        return []
+    served = mine["served_at"].cast(pa.int64())
+    place = pc.divide(pc.subtract(served, first), length).cast(pa.string())
+    rows = mine.set_column(mine.column_names.index("release"), "release", place)
+    rates = {one.release: one for one in realised_rates(rows, _prompt(outcomes, mine)) if one.position == 0}
+    pairs = pa.table({"place": place, "release": mine["release"]}).group_by(["place", "release"]).aggregate([])
+    releases: dict[str, list[str]] = {}
+    for row in pairs.sort_by("release").to_pylist():
+        releases.setdefault(row["place"], []).append(row["release"])
+    found = [
+        RatePeriod(start=first + int(name) * length, releases=tuple(releases[name]), rate=one)
+        for name, one in rates.items()
+    ]
+    return sorted(found, key=lambda one: one.start)
+
+
+def _old_enough(predictions: pa.Table, outcomes: pa.Table) -> pa.Table:
+    """The predictions that are at least `WITHIN_US` older than the newest outcome; none without an outcome."""
+    newest = pc.max(outcomes["received_at"].cast(pa.int64())).as_py() if outcomes.num_rows else None
+    if newest is None:
+        return predictions.slice(0, 0)
+    return predictions.filter(pc.less_equal(predictions["served_at"].cast(pa.int64()), newest - WITHIN_US))
+
+
 def fallen_rate(
     predictions: pa.Table, outcomes: pa.Table, champion: str, *, line: Sequence[str] = ()
 ) -> RateFall | None:
@@ -43,11 +82,7 @@ def fallen_rate(
     """
     predictions, outcomes = current_predictions(predictions), current_outcomes(outcomes)
     model = champion.partition("@")[0]
-    mine = predictions.filter(pc.equal(predictions["model"], model))
-    newest = pc.max(outcomes["received_at"].cast(pa.int64())).as_py() if outcomes.num_rows else None
-    if newest is None or not mine.num_rows:
-        return None
-    mine = mine.filter(pc.less_equal(mine["served_at"].cast(pa.int64()), newest - WITHIN_US))
+    mine = _old_enough(predictions.filter(pc.equal(predictions["model"], model)), outcomes)
     of_champion = pc.is_in(mine["release"], pa.array([champion, *line]))
     if not pc.any(of_champion).as_py():
         return None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from tidemill.core.lazy_imports import lazy_exports
 
 if TYPE_CHECKING:
+    from tidemill.lake.append_logs import LogWindow as LogWindow
     from tidemill.lake.held_increments import HeldIncrement as HeldIncrement
     from tidemill.lake.lake import Lake as Lake
     from tidemill.lake.publication_draft import PublicationDraft as PublicationDraft
@@ -23,6 +24,7 @@ else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
+            "append_logs": "LogWindow",
             "held_increments": "HeldIncrement",
             "lake": "Lake",
             "publication_draft": "PublicationDraft StreamMerge TableChange",

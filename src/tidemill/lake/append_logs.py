@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -11,7 +12,7 @@ import pyarrow as pa
 from tidemill.core.errors import StaleWriter
 from tidemill.core.ledger.ledger import Ledger
 from tidemill.core.ledger.ledger_entry import LedgerEntry
-from tidemill.core.ports import Engine, Lease, TableCommit, Tables
+from tidemill.core.ports import Engine, Lease, StagedFile, TableCommit, Tables
 from tidemill.core.storage.failpoint import failpoint
 from tidemill.lake.compaction import SMALL_ROWS
 from tidemill.lake.manifest import Manifests, TableManifest
@@ -46,6 +47,28 @@ class KeptVersions(NamedTuple):
             return self
         oldest = self.next_oldest if line.at >= self.since else self.oldest  # unless the clock was set back
         return KeptVersions(oldest, int(line.details["version"]), line.at)
+
+
+class LogWindow(NamedTuple):
+    """Some columns of the newest rows of a log table, by whole files: it may have older rows too."""
+
+    columns: Sequence[str]
+    #: Column by whose values rows are new, and the smallest value, microseconds.
+    by: str
+    since: int = 0
+    #: No further file is read once there are so many rows.
+    most_rows: int | None = None
+
+    def files(self, files: Sequence[StagedFile]) -> list[StagedFile]:
+        """The files that may have rows of it, newest first. A file without statistics counts as new."""
+        ends = [(file.ranges[self.by][1] if self.by in file.ranges else math.inf, file) for file in files]
+        chosen, rows = [], 0
+        for _, file in sorted((one for one in ends if one[0] >= self.since), key=lambda one: -one[0]):
+            if self.most_rows and rows >= self.most_rows:
+                break
+            chosen.append(file)
+            rows += file.entry.rows
+        return chosen
 
 
 _OWN = (MANIFEST, _ROWS, "ledger_head", *KeptVersions._fields)
@@ -122,9 +145,12 @@ class AppendLogs:
         commit = self._last_commit(table)
         return None if commit is None else (commit.number, commit.version, commit.note)
 
-    def rows(self, table: str) -> pa.Table | None:
-        """The rows of all batches; `None` before the first. Reads again if the version expires meanwhile."""
-        return self._newest(table, self._rows_of)
+    def rows(self, table: str, window: LogWindow | None = None) -> pa.Table | None:
+        """The rows of all batches, or those of a window; `None` before the first batch.
+
+        Reads again if the version expires meanwhile.
+        """
+        return self._newest(table, lambda *of: self._rows_of(*of, window))
 
     def count(self, table: str) -> int:
         """The number of rows of all batches, by the newest manifest."""
@@ -142,9 +168,12 @@ class AppendLogs:
                 if newest is None or KeptVersions.noted(newest.note).oldest <= last.version:
                     raise
 
-    def _rows_of(self, table: str, manifest: TableManifest, schema: pa.Schema) -> pa.Table:
-        paths = [self._manifests.verified_path(table, file.entry) for file in manifest.files]
-        return self._engine.collect(self._engine.scan(paths, schema))
+    def _rows_of(self, table: str, manifest: TableManifest, schema: pa.Schema, window: LogWindow | None) -> pa.Table:
+        files = window.files(manifest.files) if window else manifest.files
+        frame = self._engine.scan([self._manifests.verified_path(table, file.entry) for file in files], schema)
+        if window:
+            frame = frame.select(*(name for name in window.columns if name in schema.names))
+        return self._engine.collect(frame)
 
     def _finished(self, table: str, lease: Lease) -> tuple[TableCommit | None, LedgerEntry | None]:
         """The last commit and its ledger entry, which is written if it is missing because of a crash."""

@@ -12,7 +12,7 @@ from tidemill.core.ledger.ledger import Ledger
 from tidemill.core.ledger.ledger_entry import LedgerHead
 from tidemill.core.ports import Engine, Lease, Objects, Tables
 from tidemill.core.storage.verification import Verification
-from tidemill.lake.append_logs import AppendLogs
+from tidemill.lake.append_logs import AppendLogs, LogWindow
 from tidemill.lake.commit_intent import CommitIntents
 from tidemill.lake.held_increments import HeldIncrement, HeldIncrements
 from tidemill.lake.manifest import Manifests
@@ -128,9 +128,9 @@ class Lake:
         """The last `(number, version, note)` of a log table, even if not yet in the ledger; `None` before the first."""
         return self._logs.last(table)
 
-    def log(self, table: str) -> pa.Table | None:
-        """The rows of all batches of a log table; `None` if nothing was recorded."""
-        return self._logs.rows(table)
+    def log(self, table: str, window: LogWindow | None = None) -> pa.Table | None:
+        """The rows of all batches of a log table, or of a window; `None` if nothing was recorded."""
+        return self._logs.rows(table, window)
 
     def log_rows(self, table: str) -> int:
         """The number of rows of all batches of a log table, none of which is read."""

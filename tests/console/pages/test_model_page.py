@@ -161,9 +161,9 @@ def test_predictions_of_another_model_are_not_counted(mill: Any) -> None:
 def test_the_sums_are_kept_until_the_log_has_grown(lively: Any) -> None:
     asked: list[str] = []
 
-    def table(name: str) -> Any:
+    def table(name: str, *window: Any) -> Any:
         asked.append(name)
-        return lively.tables[name]
+        return lively.logged(name, *window)
 
     stores, story, sums = lively.stores(table=table), LedgerProjection(lively.ledger), OutcomeStore()
     told = story.catch_up()

@@ -10,6 +10,11 @@ from tidemill.console.formatting import minute, number
 from tidemill.core.records.quality import Metric
 
 _HEIGHT = 220
+#: Labels of a time axis by the unit of the tick.
+_FORMATS = {
+    "milliseconds": "%H:%M", "seconds": "%H:%M", "minutes": "%H:%M", "hours": "%H:%M", "date": "%-d %b",
+    "day": "%-d %b", "week": "%-d %b", "month": "%b %Y", "quarter": "%b %Y", "year": "%Y",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -45,9 +50,9 @@ def stacked_bars(title: str, says: str, unit: str, bins: Sequence[TimeBin], cate
                 values.append({"kind": name, "n": n, "when": minute(one.start), **span})
             below += n
     channels: Spec = {
-        "x": {"field": "start", "type": "temporal", "title": None, "scale": {"type": "utc"}, "axis": {"grid": False}},
+        "x": _time("start"),
         "x2": {"field": "end"},
-        "y": axis("low", unit, scale={"zero": True, "nice": True}, axis={"tickMinStep": 1, "format": ","}),
+        "y": axis("low", unit, scale={"zero": True, "nice": True}, axis={"tickMinStep": 1, "format": ",d"}),
         "y2": {"field": "high"},
         "tooltip": [
             {"field": "when", "title": "From"},
@@ -79,7 +84,7 @@ def lines(
         {"field": "y", "title": unit, "format": ",.4~g"},
         {"field": "n", "title": "Of", "format": ","},
     ]
-    channels: Spec = {"x": _time("at", bins), "y": axis("y", unit, scale={"zero": True})}
+    channels: Spec = {"x": _time("at"), "y": axis("y", unit, scale={"zero": True})}
     colour = by_category("kind", categories)
     layers: list[Spec] = [
         {"mark": {"type": "line", "strokeWidth": 2}, "encoding": {**channels, "color": colour}},
@@ -99,8 +104,7 @@ def lines(
 def size_line(title: str, says: str, unit: str, points: Sequence[tuple[int, float, str]]) -> VegaChart:
     """A figure at instants, joined by a step line: time, figure, and a name. At least one point."""
     values: list[Spec] = [{"at": _ms(at), "y": value, "name": name, "when": minute(at)} for at, value, name in points]
-    ends = [TimeBin(at, at, {}) for at, _, _ in points]
-    channels: Spec = {"x": _time("at", ends), "y": axis("y", unit, scale={"zero": True})}
+    channels: Spec = {"x": _time("at"), "y": axis("y", unit, scale={"zero": True})}
     tips = [
         {"field": "when", "title": "At"},
         {"field": "name", "title": "Version"},
@@ -118,50 +122,62 @@ def size_line(title: str, says: str, unit: str, points: Sequence[tuple[int, floa
     return vega_chart(title, says, table, values, layers, height=_HEIGHT)
 
 
-def metric_chart(title: str, says: str, unit: str, points: Sequence[TimedMetric], *, of: str) -> VegaChart:
-    """Metrics with their 95% intervals over time, one colour and shape per series. At least one point."""
+def metric_chart(
+    title: str, says: str, unit: str, points: Sequence[TimedMetric], *, of: str, when: str = "Data until"
+) -> VegaChart:
+    """Metrics with their 95% intervals over time, one colour and shape per series. At least one point.
+
+    `of` is what is counted, and `when` what the instant is.
+    """
     series = list(dict.fromkeys(one.series for one in points))
     values: list[Spec] = [
         {"at": _ms(one.at), "series": one.series, "name": one.name, "y": _plain(one.metric.value), "n": one.n,
          "low": _plain(one.metric.low), "high": _plain(one.metric.high), "when": minute(one.at)}
         for one in points
     ]  # fmt: skip
-    ends = [TimeBin(one.at, one.at, {}) for one in points]
-    x, colour = _time("at", ends), by_category("series", series)
+    x, colour = _time("at", padding=14), by_category("series", series)
     tips = [
-        {"field": "name", "title": "Of"},
-        {"field": "when", "title": "Data until"},
+        {"field": "name", "title": "Release or run"},
+        {"field": "when", "title": when},
         {"field": "series", "title": "Series"},
         {"field": "y", "title": unit, "format": ".4~g"},
         {"field": "low", "title": "95% from", "format": ".4~g"},
         {"field": "high", "title": "to", "format": ".4~g"},
         {"field": "n", "title": of, "format": ","},
     ]
-    shape = {"field": "series", "type": "nominal", "scale": {"domain": series}, "legend": None}
+    if len(series) > 1:
+        colours: Spec = {"color": colour}
+        shapes: Spec = {"color": colour, "shape": {**colour, "scale": {"domain": series}}}
+    else:
+        colours = shapes = {"color": {"value": "--water"}}
     layers: list[Spec] = [
         {
             "mark": {"type": "rule", "strokeWidth": 1.5, "opacity": 0.6},
-            "encoding": {"x": x, "y": axis("low", unit), "y2": {"field": "high"}, "color": colour},
+            "encoding": {"x": x, "y": axis("low", unit), "y2": {"field": "high"}, **colours},
         },
         {
             "mark": {"type": "point", "filled": True, "size": 60, "opacity": 1},
-            "encoding": {"x": x, "y": axis("y", unit), "color": colour, "shape": shape, "tooltip": tips},
+            "encoding": {"x": x, "y": axis("y", unit), **shapes, "tooltip": tips},
         },
     ]
     rows = tuple(
         (one.name, one.series, minute(one.at), _shown(one.metric.value), _interval(one.metric), _count(one.n))
         for one in points
     )
-    table = ChartTable(("Of", "Series", "Data until", unit, "95% interval", of), rows, named=True)
+    table = ChartTable(("Release or run", "Series", when, unit, "95% interval", of), rows, named=True)
     return vega_chart(title, says, table, values, layers, height=_HEIGHT + 40)
 
 
-def _time(field: str, bins: Sequence[TimeBin]) -> Spec:
-    """The time axis, in UTC, over all bins; a day around a single instant."""
-    low, high = _ms(min(one.start for one in bins)), _ms(max(one.end for one in bins))
-    room = 0 if high > low else 43_200_000
-    scale = {"type": "utc", "domain": [low - room, high + room]}
-    return {"field": field, "type": "temporal", "title": None, "scale": scale, "axis": {"grid": False}}
+def _time(field: str, padding: int = 0) -> Spec:
+    """The time axis, in UTC, with pixels of padding at both ends."""
+    axis_of = {"grid": False, "format": _FORMATS}
+    return {
+        "field": field,
+        "type": "temporal",
+        "title": None,
+        "scale": {"type": "utc", "padding": padding},
+        "axis": axis_of,
+    }
 
 
 def _ms(at: int) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+import msgspec
+
 from tidemill.console.formatting import parameter, rule, through
 from tidemill.console.pages.loop_page import LiveRow, live, model_names
 from tidemill.console.pages.runs_page import all_runs
@@ -14,18 +16,21 @@ from tidemill.console.state.evaluation_report import (
     quality,
     shareable,
 )
-from tidemill.console.state.release_outcomes import OutcomeStore, ReleaseOutcomes
+from tidemill.console.state.metric_history import MetricHistory, metric_history
+from tidemill.console.state.model_traffic import RANGES, ModelTraffic, TrafficStore
+from tidemill.console.state.release_outcomes import OutcomeStore, OutcomeSummary, ReleaseOutcomes
 from tidemill.console.state.run_names import run_of
 from tidemill.console.state.slice_table import SliceTable, user_slice_table
 from tidemill.console.state.tabular_report import TabularReport, tabular_report
 from tidemill.core.clock import to_micros
-from tidemill.core.errors import NoSuchRelease, nearest
+from tidemill.core.errors import BadRequest, NoSuchRelease, nearest
 from tidemill.core.record_format import Record
 from tidemill.core.records.gate import GateVerdict
 from tidemill.core.records.headline import Headline, headline
 from tidemill.core.records.quality import Evaluation
 from tidemill.core.records.release import Card, Release
 from tidemill.core.records.runs import Run
+from tidemill.feedback import PREDICTIONS
 from tidemill.loop.state.action_items import ActionCommand
 from tidemill.loop.state.ledger_projection import LedgerProjection, ModelProjection
 from tidemill.loop.state.server_status import served
@@ -107,6 +112,16 @@ class ModelPage(Record, frozen=True):
     data: tuple[SourceTable, ...]
     rules: tuple[SlateStage, ...]
     taken: tuple[ReleaseOutcomes, ...]
+    #: The live rate over time; empty of a tabular model.
+    live_rate: OutcomeSummary
+    #: The key metric by release and evaluation; `None` if none was measured.
+    history: MetricHistory | None
+    #: Requests in the asked range; `None` without any. The ranges, and the one that was asked for.
+    traffic: ModelTraffic | None
+    ranges: tuple[str, ...]
+    asked_range: str | None
+    #: Predictions of all models in the log.
+    logged: int
     changes: tuple[LiveChange, ...]
     commands: tuple[ActionCommand, ...]
     #: The reason why the ledger could not be read to its end, if so.
@@ -119,10 +134,16 @@ def model_page(
     model: str,
     number: int | None = None,
     sums: OutcomeStore | None = None,
+    *,
+    asked_range: str | None = None,
+    traffic: TrafficStore | None = None,
 ) -> ModelPage:
-    """Build the page of `model`; `number` shows another release than the champion. Raises `NoSuchRelease` with the
-    nearest name for an unknown model or release.
+    """Build the page of `model`; `number` shows another release than the champion; `asked_range` is one of `RANGES`.
+
+    Raises `NoSuchRelease` with the nearest name for an unknown model or release, and `BadRequest` for another range.
     """
+    if asked_range is not None and asked_range not in RANGES:
+        raise BadRequest(f"there is no range {asked_range!r}; {nearest(asked_range, RANGES)}")
     projected = projection.catch_up()
     names = model_names(stores, projected)
     if model not in names:
@@ -134,6 +155,8 @@ def model_page(
     evaluation = shown.card.evaluation if shown else None
     now_live = live(known, served(stores.serving_root, model, stores.ledger.keys.public))
     runs, _ = all_runs(stores, model)
+    rows = shown is not None and shown.signature is not None
+    outcomes = OutcomeSummary() if rows else (sums or OutcomeStore()).outcomes(stores, projected, model)
     return ModelPage(
         mill=stores.mill_name,
         now=to_micros(stores.clock.now()),
@@ -154,7 +177,13 @@ def model_page(
         if shown
         else (),
         rules=_places(shown) if shown else (),
-        taken=() if shown and shown.signature else (sums or OutcomeStore()).outcomes(stores, projected, model),
+        taken=outcomes.releases,
+        live_rate=msgspec.structs.replace(outcomes, releases=()),
+        history=metric_history([release for release, _ in known.releases], runs),
+        traffic=(traffic or TrafficStore()).traffic(stores, projected, model, asked_range),
+        ranges=tuple(RANGES),
+        asked_range=asked_range,
+        logged=projected.kept[PREDICTIONS].rows if PREDICTIONS in projected.kept else 0,
         changes=tuple(
             LiveChange(
                 at=change.at,

@@ -17,7 +17,7 @@ from tidemill.core.records.runs import MetricPoint, Run, Trial
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from tidemill.lake import LakeSnapshot
+    from tidemill.lake import LakeSnapshot, LogWindow
     from tidemill.training import RunComparison
 
 
@@ -65,7 +65,15 @@ class NoRuns:
         return ()
 
 
-def _no_table(table: str) -> pa.Table | None:
+class LogReader(Protocol):
+    """The part of `Lake` that reads log tables."""
+
+    def __call__(self, table: str, window: LogWindow | None = None, /) -> pa.Table | None:
+        """The rows of a log table, or of a window of it; `None` if it does not exist yet."""
+        ...
+
+
+def _no_table(table: str, window: LogWindow | None = None) -> pa.Table | None:
     return None
 
 
@@ -99,7 +107,7 @@ class ConsoleStores:
     #: Models that mill.py declares, if known; models that only occur in the ledger are shown too.
     models: Sequence[str] = ()
     #: The current content of a table of the server's log (`predictions`, `outcomes`); `None` if it does not exist yet.
-    table: Callable[[str], pa.Table | None] = field(default=_no_table)
+    table: LogReader = field(default=_no_table)
     #: The published tables as of a publication, by default the newest. Raises `NotPublished` before the first.
     snapshot: Callable[[int | None], LakeSnapshot] = field(default=_no_snapshot)
     #: The findings of the last verification of lake and ledger, as sentences; empty if there are none or none ran.

@@ -8,19 +8,25 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from tidemill.console.state.console_stores import ConsoleStores
+from tidemill.console.state.time_bins import bin_length, bin_start
 from tidemill.core.record_format import Record
 from tidemill.core.records.quality import FEWEST_USERS
 from tidemill.core.records.release import Release
 from tidemill.feedback import OUTCOMES, PREDICTIONS, RealisedRate, realised_rates
+from tidemill.feedback.live_rate import RatePeriod, live_rates
+from tidemill.lake import LogWindow
 from tidemill.loop.state.ledger_projection import ProjectedState
 
 #: Number of positions shown; few users look further down a list.
 POSITIONS = 20
 #: Number of newest releases shown.
 RELEASES = 4
+_COLUMNS = ("prediction_id", "model", "release", "items", "served_at", "as_of")
+_DAY_US = 86_400_000_000
 
 
 class ReleaseOutcomes(Record, frozen=True):
@@ -33,20 +39,29 @@ class ReleaseOutcomes(Record, frozen=True):
     positions: tuple[RealisedRate, ...]
 
 
+class OutcomeSummary(Record, frozen=True):
+    """What outcomes say of a model: each release, newest first, and the live rate over time."""
+
+    releases: tuple[ReleaseOutcomes, ...] = ()
+    #: Length of an interval, microseconds, and the intervals with enough predictions, oldest first.
+    length: int = 0
+    rates: tuple[RatePeriod, ...] = ()
+
+
 class OutcomeStore:
     """The cached sums of one console."""
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[int, int, tuple[ReleaseOutcomes, ...]]] = {}
+        self._known: dict[str, tuple[int, int, OutcomeSummary]] = {}
         self._lock = threading.Lock()
 
-    def outcomes(self, stores: ConsoleStores, projected: ProjectedState, model: str) -> tuple[ReleaseOutcomes, ...]:
-        """Expected against actual rates for each release of `model` with predictions, newest first; empty without any
+    def outcomes(self, stores: ConsoleStores, projected: ProjectedState, model: str) -> OutcomeSummary:
+        """Expected against actual rates for each release of `model` with predictions, and over time; empty without any
         outcome.
         """
         counts = [projected.kept[table].rows if table in projected.kept else 0 for table in (PREDICTIONS, OUTCOMES)]
         if not all(counts):
-            return ()
+            return OutcomeSummary()
         with self._lock:
             known = self._known.get(model)
             if known is None or any(
@@ -57,14 +72,20 @@ class OutcomeStore:
         return known[2]
 
 
-def _taken(stores: ConsoleStores, projected: ProjectedState, model: str) -> tuple[ReleaseOutcomes, ...]:
-    predictions, outcomes = stores.table(PREDICTIONS), stores.table(OUTCOMES)
+def _taken(stores: ConsoleStores, projected: ProjectedState, model: str) -> OutcomeSummary:
+    predictions, outcomes = stores.table(PREDICTIONS, LogWindow(_COLUMNS, "served_at")), stores.table(OUTCOMES)
     if predictions is None or outcomes is None:
-        return ()
+        return OutcomeSummary()
     answered = predictions.filter(pc.equal(predictions["model"], model))
+    if not answered.num_rows:
+        return OutcomeSummary()
     known = projected.models.get(model)
     found = realised_rates(answered, outcomes, _promised([made for made, _ in known.releases] if known else []))
-    return tuple(_grouped(found))
+    ends = pc.min_max(answered["served_at"].cast(pa.int64())).as_py()
+    length = bin_length(ends["min"], ends["max"], _DAY_US)
+    rates = live_rates(answered, outcomes, length, bin_start(ends["min"], length))
+    shown = tuple(one for one in rates if one.rate.shown >= FEWEST_USERS)
+    return OutcomeSummary(releases=tuple(_grouped(found)), length=length, rates=shown)
 
 
 def _promised(releases: Sequence[Release]) -> Mapping[str, float]:

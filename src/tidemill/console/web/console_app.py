@@ -21,7 +21,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from tidemill.console import formatting
-from tidemill.console.drawings import effect_charts, residual_charts, score_charts
+from tidemill.console.drawings import effect_charts, model_charts, residual_charts, score_charts
 from tidemill.console.drawings.component_diagram import room_diagram
 from tidemill.console.drawings.curve import chart, short
 from tidemill.console.drawings.data_charts import arrival_chart, version_chart
@@ -40,6 +40,7 @@ from tidemill.console.pages.runs_page import RunsPage, runs_page
 from tidemill.console.pages.table_page import TablePage, table_page
 from tidemill.console.state.console_stores import ConsoleStores
 from tidemill.console.state.feature_state import ViewMeasurements
+from tidemill.console.state.model_traffic import TrafficStore
 from tidemill.console.state.release_outcomes import OutcomeStore
 from tidemill.console.state.run_filter import RunFilter
 from tidemill.console.state.table_state import TableProfiles
@@ -98,6 +99,7 @@ class _ConsolePages:
         self._stores = stores
         self._projection = LedgerProjection(stores.ledger)
         self._sums = OutcomeStore()
+        self._traffic = TrafficStore()
         self._comparisons = ComparisonStore()
         self._measured = ViewMeasurements()
         self._profiles = TableProfiles()
@@ -115,7 +117,7 @@ class _ConsolePages:
     async def model(self, request: Request) -> Response:
         page = await self._model(request)
         plots = {"calibration_plot": calibration_plot, "learning_plot": learning_plot}
-        charts = {"inputs": effect_charts, "residuals": residual_charts, "scores": score_charts}
+        charts = {"inputs": effect_charts, "residuals": residual_charts, "scores": score_charts, "served": model_charts}
         return self._html(request, "model.html", page=page, Axis=IntervalAxis, **plots, **charts)
 
     async def model_json(self, request: Request) -> Response:
@@ -126,7 +128,18 @@ class _ConsolePages:
         number = _number(asked) if asked is not None else None
         if asked is not None and number is None:
             raise BadRequest("`release` must be the number of a release")
-        return await self._made(lambda: model_page(self._stores, self._projection, model, number, self._sums))
+        asked_range = request.query_params.get("range")
+        return await self._made(
+            lambda: model_page(
+                self._stores,
+                self._projection,
+                model,
+                number,
+                self._sums,
+                asked_range=asked_range,
+                traffic=self._traffic,
+            )
+        )
 
     async def data(self, request: Request) -> Response:
         return self._html(
@@ -307,8 +320,8 @@ def _environment(assets: dict[str, tuple[bytes, str, str]]) -> Environment:
     environment.filters |= {
         name: getattr(formatting, name)
         for name in (
-            "age", "chance", "counted", "day", "figure", "headings", "instant", "interval", "measure", "minute",
-            "number", "share", "size", "span", "spoken", "through", "took",
+            "age", "chance", "counted", "day", "figure", "headings", "instant", "interval", "measure", "milliseconds",
+            "minute", "number", "share", "size", "span", "spoken", "through", "took",
         )
     }  # fmt: skip
     environment.filters |= {"number_of": number_of, "short": short}
