@@ -104,7 +104,7 @@ def through_the_page(page: Any) -> None:
 def test_charts_are_drawn_within_the_policy_and_fit(look: Any, calls: str, width: int, scheme: str) -> None:
     page = look(calls + "/models/churn?release=2", width=width, scheme=scheme)
     through_the_page(page)
-    assert page.locator(".drawn svg").count() == 5
+    assert page.locator(".drawn svg").count() == 6
     assert page.locator(".drawn svg path.mark-line, .drawn svg .mark-line path").count() >= 3
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     wide = page.evaluate("""[...document.querySelectorAll('.drawn svg')]

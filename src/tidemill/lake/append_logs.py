@@ -150,7 +150,7 @@ class AppendLogs:
 
         Reads again if the version expires meanwhile.
         """
-        return self._newest(table, lambda *of: self._rows_of(*of, window))
+        return self._newest(table, lambda name, manifest, schema: self._rows_of(name, manifest, schema, window))
 
     def count(self, table: str) -> int:
         """The number of rows of all batches, by the newest manifest."""

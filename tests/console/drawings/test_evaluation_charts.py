@@ -89,7 +89,7 @@ def test_a_page_has_a_table_with_each_chart_and_links_to_every_section(calls: An
     page = PageText(html)
     assert page.links == page.ids
     assert {"curves-title", "confusion-title", "movers-title", "effects-title"} <= set(page.ids)
-    assert len(page.specs) == 5  # two curves, feature importance, two effects
+    assert len(page.specs) == 6  # the metric over time, two curves, feature importance, two effects
     assert html.count("data-spec=") == html.count('<figure class="vega">') == html.count('"scroll points"') - 1
     assert "monthly raises it most, yearly lowers it most" in html
     assert "from a predicted probability of <output>0.400</output> on are predicted to be Yes" in " ".join(html.split())
