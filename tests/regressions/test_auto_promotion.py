@@ -59,8 +59,10 @@ def test_a_model_without_a_card_that_is_no_better_than_its_baseline_is_kept_and_
     assert tidemill("promote", "p@1", at=here / "p")[0] == 0  # it can be promoted as it is
     _, out, _ = tidemill("status", at=here / "p")
     assert "p@1 is live although its card speaks against it" in out and even in out
+    again = made(rows())  # the same request for the same file: nothing is trained
+    assert not again.learned.anew and again.learned.release.name == "p@1"
     with pytest.raises(UsageError, match="has a project with a release"):
-        made(rows())
+        made(rows(), helps="A.")
 
 
 @pytest.mark.parametrize(
