@@ -22,6 +22,7 @@ from tidemill.serving.http.routes import Operation, Route, Routes
 from tidemill.serving.infer.infer_operation import infer_operation
 from tidemill.serving.infer.invocations import InvocationBody, Invocations
 from tidemill.serving.infer.oip_request import InferBody, InferRequest, InferRequestReader
+from tidemill.sources import read_csv_body
 
 LARGE = 2**53 + 1
 AGE = {"name": "age", "shape": [1], "datatype": "INT64", "data": [31]}
@@ -43,10 +44,10 @@ def invoke(query: str = "", **body: Any) -> tuple[str, InferRequest]:
     asked: list[str] = []
     site = SimpleNamespace(
         model=lambda name: asked.append(name),
-        answer=lambda model, request, read, respond: read(reader()),
+        answer=lambda model, request, read, respond, large: read(reader()),
     )
     request = HttpRequest("POST", "/invocations", query, body=json.dumps(body).encode())
-    read = cast(InferRequest, Invocations({}, cast(Any, site), Serve())(request))
+    read = cast(InferRequest, Invocations({}, cast(Any, site), read_csv_body, Serve())(request))
     return asked[0], read
 
 
