@@ -85,10 +85,17 @@ def test_of_a_long_log_the_newest_part_is_read_and_said(mill: Mill, monkeypatch:
 def test_quantiles_of_few_requests_are_left_out_of_the_chart(mill: Mill) -> None:
     _answered(mill, *(k / 100 for k in range(60)))
     chart = latency_chart(_traffic(mill, "hour"))
+    assert chart is not None
     assert chart.table.head == ("From (UTC)", "Of", "Median, ms", "90%, ms")
     rows = {row[1]: row[2:] for row in chart.table.rows}
     assert rows["1"] == rows["0"] == ("\u2013", "\u2013")
     assert all(value != "\u2013" for value in rows["59"])
+
+
+def test_a_chart_of_latency_without_any_quantile_is_not_drawn(mill: Mill) -> None:
+    _answered(mill, 0.5, 10.2, 10.4)
+    assert latency_chart(_traffic(mill, "hour")) is None
+    assert "Too few requests in each interval" in ask(create_app(mill.stores()), "/models/for_you?range=hour").text
 
 
 def test_an_unknown_range_is_refused_and_the_page_names_what_is_empty(mill: Mill) -> None:

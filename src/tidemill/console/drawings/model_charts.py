@@ -32,8 +32,8 @@ def request_chart(given: ModelTraffic) -> VegaChart:
     return stacked_bars(title, f"Answered requests of each {length}, by kind of answer", title, bins, kinds)
 
 
-def latency_chart(given: ModelTraffic) -> VegaChart:
-    """Quantiles of the latency in each interval, in milliseconds."""
+def latency_chart(given: ModelTraffic) -> VegaChart | None:
+    """Quantiles of the latency in each interval, in milliseconds; `None` if each has too few requests."""
     periods = given.found.periods
     bins = [
         TimeBin(
@@ -46,7 +46,9 @@ def latency_chart(given: ModelTraffic) -> VegaChart:
         )
         for one in periods
     ]
-    shown = [name for name in _QUANTILES if any(one.figures[name] is not None for one in bins)] or ["Median"]
+    shown = [name for name in _QUANTILES if any(one.figures[name] is not None for one in bins)]
+    if not shown:
+        return None
     says = f"Latency of the answered requests of each {LENGTHS[given.length]}: {', '.join(shown).lower()}"
     return lines("Latency", says, "ms", bins, shown, [one.requests for one in periods])
 

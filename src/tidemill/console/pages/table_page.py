@@ -33,7 +33,7 @@ class TablePage(Record, frozen=True):
     arrivals: Arrivals | None
     #: Held increments of the stream.
     held: int
-    #: Versions at equal distances, oldest first; and the number of all.
+    #: Versions of a derived table at equal distances, oldest first; and the number of all.
     versions: tuple[VersionRows, ...]
     n_versions: int
     commands: tuple[ActionCommand, ...]
@@ -60,7 +60,7 @@ def table_page(
     first = first if first in starts else 0
     profile = known.profile(view, name, about, names[first : first + COLUMNS])
     stream = projected.streams.get(name)
-    versions = projected.tables.get(name, ())
+    versions = () if stream else projected.tables.get(name, ())
     return TablePage(
         mill=stores.mill_name,
         now=to_micros(stores.clock.now()),
