@@ -37,10 +37,18 @@ from tidemill.loop.online.feature_metadata_files import (
     write_significance,
     write_skew,
 )
+from tidemill.models.tabular.input_ranges import InputRange, InputRanges, write_input_ranges
 from tidemill.training.tabular.assess.evaluation_charts import evaluation_charts
 from tidemill.training.tabular.assess.losses import RowAnswers
 
 DAY_US = 86_400_000_000
+RANGES = InputRanges(
+    n_rows=7_043,
+    inputs=(
+        InputRange(name="tenure", low=0, high=72),
+        InputRange(name="contract", texts=("monthly", "one year", "two years"), missing=True, outside=0.001),
+    ),
+)
 VIEWS = ("zone_pace", "taste", "unused")
 
 
@@ -197,6 +205,7 @@ def learn_tabular(
     folder = mill.root / f"made-{model}-{number}"
     folder.mkdir()
     np.save(folder / "weights.npy", np.full(4, number, np.float32))
+    write_input_ranges(RANGES, folder)
     bundle = mill.releases.keep(folder)
     mill.ledger.append("learn", about=f"model:{model}", refs_out=[f"bundle:{model}@{bundle}"])
     given: dict[str, Any] = {

@@ -82,3 +82,12 @@ def test_the_live_rate_of_each_day_names_its_releases_and_leaves_young_days_out(
     assert [(one.rate.taken, one.rate.shown) for one in found] == [(3, 12), (3, 4)]
     assert found[0].rate.low < 0.25 < found[0].rate.high
     assert live_rates(prediction_rows(predictions), outcome_rows([]), DAY) == []
+
+
+def test_unlike_inputs_are_counted_of_the_predictions_that_were_checked() -> None:
+    made = [Prediction(served_at=1, unseen=names) for names in (("age", "plan"), ("age",), ())]
+    rows = prediction_rows(made).select(COLUMNS)
+    older = rows.set_column(rows.column_names.index("unseen"), "unseen", pa.nulls(3, rows["unseen"].type))
+    found = traffic(pa.concat_tables([rows, older]), [0], HOUR)
+    assert (found.unseen, found.checked) == ({"age": 2, "plan": 1}, 3)
+    assert traffic(rows.drop_columns(["unseen"]), [0], HOUR).checked == 0

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from tidemill.core.record_format import Record
 
 #: The columns that it reads.
-COLUMNS = ("model", "kind", "served_at", "latency_us", "trace_id")
+COLUMNS = ("model", "kind", "served_at", "latency_us", "trace_id", "unseen")
 #: The quantiles, and the smallest number of requests of which each is given.
 QUANTILES = {0.5: 10, 0.9: 50, 0.99: 500}
 
@@ -35,12 +35,15 @@ class Traffic(Record, frozen=True):
     total: TrafficPeriod
     rows: int
     periods: tuple[TrafficPeriod, ...]
+    #: Input -> predictions in which it was unlike the training rows; and the predictions that were checked for it.
+    unseen: dict[str, int]
+    checked: int
 
 
 def traffic(predictions: pa.Table, starts: list[int], length: int) -> Traffic:
     """The traffic in the intervals of `length` microseconds that begin at `starts`, rising, without gaps, at least one.
 
-    `predictions` has `COLUMNS`; rows outside the intervals do not count.
+    `predictions` has `COLUMNS`, of an older log without `unseen`; rows outside the intervals do not count.
     """
     served = predictions["served_at"].cast(pa.int64())
     inside = pc.and_(pc.greater_equal(served, starts[0]), pc.less(served, starts[-1] + length))
@@ -59,8 +62,16 @@ def traffic(predictions: pa.Table, starts: list[int], length: int) -> Traffic:
         _period(start, start + length, latency[low:high], kind[low:high], names)
         for start, low, high in zip(starts, ends[:-1], ends[1:], strict=True)
     )
+    checked = pa.chunked_array([], pa.list_(pa.string()))
+    if "unseen" in rows.column_names:
+        checked = rows["unseen"].drop_null()
+    inputs = pc.value_counts(pc.list_flatten(checked)).to_pylist()
     return Traffic(
-        total=_period(starts[0], starts[-1] + length, latency, kind, names), rows=rows.num_rows, periods=periods
+        total=_period(starts[0], starts[-1] + length, latency, kind, names),
+        rows=rows.num_rows,
+        periods=periods,
+        unseen={one["values"]: one["counts"] for one in inputs},
+        checked=len(checked),
     )
 
 

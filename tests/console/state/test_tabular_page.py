@@ -24,9 +24,12 @@ from tidemill.console.state import key_metric, tabular_report
 from tidemill.console.state.evaluation_report import shareable
 from tidemill.console.state.key_metric import key_figure as figure_of
 from tidemill.console.state.tabular_report import verdict
+from tidemill.core.clock import to_micros
 from tidemill.core.records.assessment import CalibrationBin, CurvePoint
 from tidemill.core.records.headline import headline
+from tidemill.core.records.prediction import Prediction
 from tidemill.core.records.quality import Metric
+from tidemill.feedback.log_tables import prediction_rows
 from tidemill.loop.state.ledger_projection import LedgerProjection
 from tidemill.serving.infer.oip_request import InferRequestReader
 from tidemill.training import PerUnitMetrics, compare
@@ -181,6 +184,22 @@ def test_it_says_how_to_ask_and_the_example_is_a_request_that_is_understood(call
     question = InferRequestReader(signature(), lambda kind, raw: f"s-{raw}", 10).read(words[-1].encode(), None)
     assert question.n == 1
     assert dict(zip([one.field.name for one in asking.fields], question.columns, strict=True))["tenure"] == [1]
+
+
+def test_inputs_are_shown_with_their_training_values_and_the_share_of_unlike_predictions(
+    mill: Any, get: Callable[..., Any]
+) -> None:
+    mill.open()
+    learn_tabular(mill, assessment())
+    assert [one.unseen for one in page(mill).training_values] == [None, None]
+    now = to_micros(mill.clock.now())
+    made = [Prediction(model="churn", served_at=now - k, unseen=("contract",) * (k < 3)) for k in range(12)]
+    mill.log("predictions", prediction_rows(made))
+    first, second = page(mill).training_values
+    assert (first.input, first.says, first.unseen) == ("contract", "monthly, one year, two years, may be missing", 0.25)
+    assert (second.input, second.says, second.unseen) == ("tenure", "0 to 72, never missing", 0.0)
+    shown = get(mill.stores(models=["churn"]), "/models/churn").text
+    assert "Inputs in training and in use" in shown and "of 12, last day" in shown
 
 
 def test_the_page_ends_in_commands_that_export_and_reproduce(calls: Any, get: Callable[..., Any]) -> None:

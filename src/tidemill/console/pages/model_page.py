@@ -22,6 +22,7 @@ from tidemill.console.state.release_outcomes import OutcomeStore, OutcomeSummary
 from tidemill.console.state.run_names import run_of
 from tidemill.console.state.slice_table import SliceTable, user_slice_table
 from tidemill.console.state.tabular_report import TabularReport, tabular_report
+from tidemill.console.state.training_values import TrainingValues, training_values
 from tidemill.core.clock import to_micros
 from tidemill.core.errors import BadRequest, NoSuchRelease, nearest
 from tidemill.core.record_format import Record
@@ -119,6 +120,8 @@ class ModelPage(Record, frozen=True):
     #: Requests in the asked range; `None` without any. The ranges, and the one that was asked for.
     traffic: ModelTraffic | None
     ranges: tuple[str, ...]
+    #: The inputs of a tabular model's release with their values in training.
+    training_values: tuple[TrainingValues, ...]
     asked_range: str | None
     #: Predictions of all models in the log.
     logged: int
@@ -156,6 +159,7 @@ def model_page(
     now_live = live(known, served(stores.serving_root, model, stores.ledger.keys.public))
     runs, _ = all_runs(stores, model)
     rows = shown is not None and shown.signature is not None
+    asked = (traffic or TrafficStore()).traffic(stores, projected, model, asked_range)
     outcomes = OutcomeSummary() if rows else (sums or OutcomeStore()).outcomes(stores, projected, model)
     return ModelPage(
         mill=stores.mill_name,
@@ -180,7 +184,8 @@ def model_page(
         taken=outcomes.releases,
         live_rate=msgspec.structs.replace(outcomes, releases=()),
         history=metric_history([release for release, _ in known.releases], runs),
-        traffic=(traffic or TrafficStore()).traffic(stores, projected, model, asked_range),
+        traffic=asked,
+        training_values=training_values(shown, stores, asked) if shown and rows else (),
         ranges=tuple(RANGES),
         asked_range=asked_range,
         logged=projected.kept[PREDICTIONS].rows if PREDICTIONS in projected.kept else 0,
