@@ -10,6 +10,10 @@ from tables_to_show import table_mill
 from test_browser import HOSTILE, look, playwright, show
 from test_tabular_browser import through_the_page
 
+from tidemill.core.clock import to_micros
+from tidemill.core.records.prediction import Prediction
+from tidemill.feedback.log_tables import prediction_rows
+
 pytestmark = pytest.mark.browser
 
 __all__ = ["look", "playwright", "show"]
@@ -20,7 +24,9 @@ def test_tables_and_traffic_are_drawn_fit_and_run_nothing(
     look: Any, show: Any, tmp_path: Path, width: int, scheme: str
 ) -> None:
     mill = table_mill(tmp_path, " ".join(HOSTILE))
-    mill.feed_back(60)
+    now = to_micros(mill.clock.now())
+    made = [Prediction(model="for_you", served_at=now, latency_us=400 + k) for k in range(60)]
+    mill.log("predictions", prediction_rows(made))
     url = show(mill.stores())
     pages = (
         ("/data", 0),
