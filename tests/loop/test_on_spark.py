@@ -12,6 +12,19 @@ from conftest_loop import FIRST, Project, daily
 
 pytestmark = pytest.mark.spark
 
+BY_QUERY = '''
+mill.sql("per_item", """
+    WITH newest AS (
+        SELECT *, row_number() OVER (PARTITION BY user_id, item_id ORDER BY reviewed_at DESC, _row DESC) AS place
+        FROM reviews
+    )
+    SELECT newest.item_id, count(*) AS n, sum(newest._row) AS total, avg(rating) AS stars,
+           max(reviewed_at) AS last_at, any_value(items.category) AS category
+    FROM newest LEFT JOIN items USING (item_id)
+    WHERE place = 1
+    GROUP BY newest.item_id;
+""", by="item_id")
+'''
 LAST = FIRST + timedelta(days=5)
 
 
@@ -21,6 +34,8 @@ def both(project: Project) -> Iterator[tuple[Project, Project]]:
         pytest.skip("no Java: Spark was not tried")
     pytest.importorskip("pyspark", reason="no PySpark: Spark was not tried")
     rows = daily(6, users=8, items=6)
+    file = project.path / "mill.py"
+    file.write_text(file.read_text() + BY_QUERY)
     # one user rates one item twice in one instant: the larger `_row` wins on every engine
     project.write("reviews.csv", [*rows, ("tie", "i1", 1.0, LAST), ("tie", "i1", 5.0, LAST)])
     other = Project(project.path.with_name("on_spark"), project.clock)
@@ -35,7 +50,7 @@ def content(project: Project) -> dict[str, Any]:
     view = stores.lake.view()
     tables: dict[str, Any] = {
         name: view.arrow(name).drop_columns(["user_id"] if "user_id" in view.schema(name).names else []).to_pylist()
-        for name in ("reviews", "ratings", "items")
+        for name in ("reviews", "ratings", "items", "per_item")
     }
     tables = {name: sorted(rows, key=repr) for name, rows in tables.items()}
     tables["schemas"] = {name: str(view.schema(name)) for name in view.versions}

@@ -42,3 +42,15 @@ def plain_rows(rows: pa.Table) -> pa.Table:
     """The rows cast to canonical types. A value that does not fit raises an error; it is never changed."""
     schema = plain_schema(rows.schema)
     return rows if rows.schema.equals(schema, check_metadata=True) else rows.replace_schema_metadata().cast(schema)
+
+
+def plain_decimals(rows: pa.Table) -> pa.Table:
+    """The rows with int64 for decimals without a fraction, which are DuckDB's sums of integers, and float64 for others.
+
+    Raises `ArrowInvalid` for an integer that int64 cannot hold.
+    """
+    for place, field in enumerate(rows.schema):
+        if types.is_decimal(field.type):
+            kind = pa.int64() if field.type.scale == 0 else pa.float64()
+            rows = rows.set_column(place, field.name, rows.column(place).cast(kind))
+    return rows

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import narwhals as nw
 import polars as pl
 import pyarrow as pa
 
+from tidemill.backends import duckdb_sql
 from tidemill.backends.arrow_form import plain_rows
 from tidemill.core.backend import BackendContext
 from tidemill.core.empty_tables import empty_table
@@ -42,6 +43,9 @@ class PolarsEngine:
         if not isinstance(made, pl.DataFrame):
             raise TypeError(f"rows are a {type(rows).__name__}, but an Arrow table is required")
         return nw.from_native(made.lazy())
+
+    def sql(self, query: str, frames: Mapping[str, nw.LazyFrame[Any]]) -> nw.LazyFrame[Any]:
+        return duckdb_sql.query(query, frames)
 
     def collect(self, frame: nw.LazyFrame[Any]) -> pa.Table:
         made: pl.DataFrame = frame.collect("polars").to_native()

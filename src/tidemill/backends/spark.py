@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import atexit
 import re
+import secrets
 import shutil
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
@@ -84,6 +85,26 @@ class SparkEngine:
             warnings.simplefilter("ignore", FutureWarning)
             made = self.session.createDataFrame(rows, schema=_spark_schema(rows.schema))
         return nw.from_native(made)
+
+    def sql(self, query: str, frames: Mapping[str, nw.LazyFrame[Any]]) -> nw.LazyFrame[Any]:
+        from pyspark.sql import functions
+        from pyspark.sql.types import DecimalType
+
+        self.session.conf.set("spark.sql.ansi.doubleQuotedIdentifiers", "true")  # as in DuckDB
+        views = {name: f"tidemill_{secrets.token_hex(8)}" for name in frames}
+        for name, view in views.items():
+            frames[name].to_native().createTempView(view)
+        given = ", ".join(f"`{name}` AS (SELECT * FROM {view})" for name, view in views.items())
+        found = self.session.sql(f"WITH {given} SELECT * FROM (\n{query}\n)" if given else query)
+        decimals = {
+            field.name: functions.col(f"`{field.name}`").cast("double" if field.dataType.scale else "bigint")
+            for field in found.schema
+            if isinstance(field.dataType, DecimalType)
+        }
+        if not self.url.startswith("sc://"):  # Spark Connect asks for them again when the frame is collected
+            for view in views.values():
+                self.session.catalog.dropTempView(view)
+        return nw.from_native(found.withColumns(decimals) if decimals else found)
 
     def collect(self, frame: nw.LazyFrame[Any]) -> pa.Table:
         return plain_rows(frame.to_native().toArrow())

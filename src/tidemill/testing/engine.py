@@ -122,6 +122,49 @@ class EngineSuite:
         assert [row["_row"] for row in self.rows(engine, frame.join(keys, on=["who"], how="semi"))] == [1, 2, 4]
         assert [row["_row"] for row in self.rows(engine, frame.join(keys, on=["who"], how="anti"))] == [3, 5]
 
+    def test_a_query_sees_the_frames_by_their_names(self, engine: Engine) -> None:
+        query = """
+            WITH rated AS (SELECT * FROM ratings WHERE stars IS NOT NULL) -- those with stars
+            SELECT rated.who, count(*) AS n, sum(_row) AS total, avg(stars) AS mean, max("at") AS newest, 1.5 AS half,
+                   sum(_row) * 2 / 4 AS quarter, any_value(people.team) AS team
+            FROM rated JOIN people ON people.who = rated.who
+            GROUP BY rated.who -- the end"""
+        people = engine.frame(pa.table({"who": ["ann", "bob", "eve"], "team": ["red", "red", None]}))
+        found = engine.collect(engine.sql(query, {"ratings": engine.frame(ratings()), "people": people}))
+        assert [str(kind) for kind in found.schema.types] == [
+            "string", "int64", "int64", "double", "timestamp[us, tz=UTC]", "double", "double", "string",
+        ]  # fmt: skip
+        assert found.to_pylist() == [
+            {
+                "who": "ann", "n": 3, "total": 7, "mean": pytest.approx(7 / 3), "newest": at(3), "half": 1.5,
+                "quarter": 3.5, "team": "red",
+            }
+        ]  # fmt: skip
+
+    def test_a_query_orders_nulls_and_takes_days_of_utc(self, engine: Engine) -> None:
+        query = """
+            SELECT _row, CAST("at" AS date) AS "day",
+                   row_number() OVER (ORDER BY who, stars DESC, _row) AS place,
+                   lag(_row) OVER (ORDER BY who, stars DESC, _row) AS before,
+                   CASE WHEN fresh THEN 'new' ELSE 'old' END AS age
+            FROM ratings"""
+        found = self.rows(engine, engine.sql(query, {"ratings": engine.frame(ratings())}))
+        assert [(row["_row"], row["place"], row["before"]) for row in found] == [
+            (1, 4, 2), (2, 3, 4), (3, 5, 1), (4, 2, 5), (5, 1, None),
+        ]  # fmt: skip
+        assert {row["day"] for row in found} == {date(2020, 1, 1)}
+        assert [row["age"] for row in found] == ["new", "old", "old", "new", "new"]
+
+    def test_a_query_over_no_rows_has_columns(self, engine: Engine) -> None:
+        query = "SELECT who, max(stars) AS best FROM ratings GROUP BY who"
+        found = engine.collect(engine.sql(query, {"ratings": engine.frame(SCHEMA.empty_table())}))
+        assert (found.num_rows, found.schema.names) == (0, ["who", "best"])
+
+    def test_frames_of_two_queries_with_one_name_are_their_own(self, engine: Engine) -> None:
+        query = "SELECT max(_row) AS last FROM ratings"
+        both = [engine.sql(query, {"ratings": engine.frame(ratings().slice(0, n))}) for n in (2, 4)]
+        assert [engine.collect(frame).to_pylist() for frame in both] == [[{"last": 2}], [{"last": 4}]]
+
     def test_days_are_days_of_utc(self, engine: Engine) -> None:
         frame = engine.frame(ratings()).select("_row", day=nw.col("at").dt.date())
         assert {row["day"] for row in self.rows(engine, frame)} == {date(2020, 1, 1)}

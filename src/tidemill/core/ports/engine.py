@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -24,6 +24,14 @@ class Engine(Protocol):
 
     def frame(self, rows: pa.Table) -> nw.LazyFrame[Any]:
         """A lazy frame over rows in memory."""
+        ...
+
+    def sql(self, query: str, frames: Mapping[str, nw.LazyFrame[Any]]) -> nw.LazyFrame[Any]:
+        """The result of a SELECT, without a semicolon, over this engine's frames by their names in it.
+
+        Nulls come first where the order rises; times are UTC; a decimal number is an integer if its type has no
+        fraction, else a float. Raises `BackendMissing` without the engine's SQL library.
+        """
         ...
 
     def collect(self, frame: nw.LazyFrame[Any]) -> pa.Table:

@@ -219,7 +219,7 @@ class _TableBuild:
         """
         schema = self.graph.schemas[table.name]
         with naming_function(f"table {table.name!r}"):
-            return self.stores.engine.collect(table.function(**frames)).select(schema.names).cast(schema)
+            return self.stores.engine.collect(self.graph.evaluate(table, frames)).select(schema.names).cast(schema)
 
     def _newest(self, stream: StreamDeclaration, rows: pa.Table) -> pa.Table:
         """The rows of a snapshot that are newer than the stored ones."""

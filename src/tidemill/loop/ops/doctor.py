@@ -21,6 +21,7 @@ _LEAST_FREE_BYTES = 2 * 1024**3
 #: What some optional packages are for; without the package it is not available.
 _OPTIONAL = {
     "catboost": "a candidate of tm.auto()",
+    "duckdb": "tables in SQL",
     "faiss-cpu": "approximate nearest neighbours; without it the exact scan is used",
     "lightgbm": "candidates of tm.auto(), blends of learners",
     "onnxruntime": "models as ONNX graphs",

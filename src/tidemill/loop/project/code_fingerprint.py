@@ -17,14 +17,21 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
+from tidemill.loop.project.sql_query import SqlQuery
+
 #: The address in the `repr` of an object, which differs between runs.
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _PACKAGES: dict[str, list[str]] = {}
 
 
-def code_fingerprint(function: Callable[..., Any], project: Path) -> str:
+def code_fingerprint(function: Callable[..., Any] | SqlQuery, project: Path) -> str:
     """sha256 in hex of everything that determines the output of `function` for given inputs."""
-    return _Walk(project).function(function).digest()
+    walk = _Walk(project)
+    if isinstance(function, SqlQuery):
+        walk.parts["query"] = function.text
+    else:
+        walk.function(function)
+    return walk.digest()
 
 
 class _Walk:

@@ -10,6 +10,7 @@ from tidemill.core.contract.contract import Contract
 
 if TYPE_CHECKING:
     from tidemill.core.records.signature import Task
+    from tidemill.loop.project.sql_query import SqlQuery
     from tidemill.models import LearnerSpec, SlateSpec
 
 TableFunction = Callable[..., Any]
@@ -30,10 +31,10 @@ class StreamDeclaration:
 
 @dataclass(frozen=True, eq=False)
 class TableDeclaration:
-    """A table computed by a function from other tables, in full or by touched keys."""
+    """A table computed by a function or a query from other tables, in full or by touched keys."""
 
     name: str
-    function: TableFunction
+    function: TableFunction | SqlQuery
     inputs: tuple[str, ...]
     by: tuple[str, ...] = ()
 

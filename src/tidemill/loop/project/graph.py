@@ -38,6 +38,7 @@ from tidemill.loop.project.declarations import (
 from tidemill.loop.project.mill import Mill
 from tidemill.loop.project.model_signatures import SignatureSpec, build_signature
 from tidemill.loop.project.project import FILE
+from tidemill.loop.project.sql_query import SqlQuery
 
 if TYPE_CHECKING:
     import narwhals as nw
@@ -103,6 +104,15 @@ class ProjectGraph:
             node.name: code_fingerprint(node.function, project) + ":" + _declared(node)
             for node in (*self._made(mill), *mill.on_demands.values())
         }
+
+    def evaluate(
+        self, node: TableDeclaration | FeatureViewDeclaration, frames: Mapping[str, nw.LazyFrame[Any]]
+    ) -> nw.LazyFrame[Any]:
+        """The result of a node's function, or of its query, for its inputs by name."""
+        if isinstance(node.function, SqlQuery):
+            return self.engine.sql(node.function.text, frames)
+        result: nw.LazyFrame[Any] = node.function(**frames)
+        return result
 
     def downstream(self, changed: Iterable[str]) -> list[TableDeclaration]:
         """The tables to rebuild after `changed` have changed, in order."""
@@ -222,7 +232,7 @@ class ProjectGraph:
     ) -> pa.Schema:
         known = sorted({column for name in node.inputs for column in schemas[name].names})
         try:
-            result = node.function(**frames)
+            result = self.evaluate(node, frames)
             if not hasattr(result, "collect_schema"):
                 raise TypeMismatch(
                     f"{node.name} returns a {type(result).__name__}",

@@ -25,6 +25,7 @@ from tidemill.loop.project.declarations import (
     TableFunction,
     TabularDeclaration,
 )
+from tidemill.loop.project.sql_query import SqlQuery
 
 if TYPE_CHECKING:
     from tidemill.checks import AnyExpectation
@@ -122,6 +123,25 @@ class Mill:
             return table
 
         return declare if function is None else declare(function)
+
+    def sql(self, name: str, query: str, *, by: str | Sequence[str] = ()) -> TableDeclaration:
+        """Declare a table by a SELECT over streams and tables; DuckDB evaluates it on one machine, Spark SQL on Spark.
+
+        Its inputs are the tables that it names; `by` is that of `table`. Use what both engines have in common: nulls
+        come first where an order rises, times are UTC, and a decimal number becomes an integer or a float. Raises
+        `GraphError` for a query that is not one valid SELECT, and `BackendMissing` without DuckDB.
+
+        >>> mill = Mill("magazines")
+        >>> mill.sql("stars", "SELECT item_id, avg(rating) AS stars FROM reviews GROUP BY item_id", by="item_id").inputs
+        ('reviews',)
+        """
+        if not name.isidentifier():
+            raise GraphError(f"{name!r} cannot be a table's name", tip="use letters, digits and underscores")
+        parsed = SqlQuery.parsed(inspect.cleandoc(query))
+        table = TableDeclaration(name, parsed, parsed.tables, _names(by))
+        self._claim(name)
+        self.tables[name] = table
+        return table
 
     def features(
         self,
