@@ -10,7 +10,7 @@ from typing import Any
 import faiss
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tidemill.backends.faiss_search import FaissSearch
@@ -209,6 +209,7 @@ def test_a_damaged_header_of_an_index_is_refused(tmp_path: Path, header: bytes) 
         search.open(str(tmp_path))
 
 
+@example(place=27507, byte=127, cut=False, flat_below=2)
 @given(place=st.integers(0, 10**6), byte=st.integers(0, 255), cut=st.booleans(), flat_below=st.sampled_from([2, 1000]))
 def test_any_damage_to_an_index_is_refused_or_stays_within_its_vectors(
     tmp_path_factory: pytest.TempPathFactory, place: int, byte: int, cut: bool, flat_below: int

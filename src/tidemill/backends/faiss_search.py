@@ -24,6 +24,8 @@ from tidemill.core.record_format import decode_json
 
 F32 = npt.NDArray[np.float32]
 
+#: A larger number of a centroid has products that float32 cannot hold.
+_LARGEST = 1e18
 #: Below this number of vectors the index is flat: an exact scan is then as fast as IVF.
 FLAT_BELOW = 20_000
 #: The number of cells is `CELLS` times the square root of the number of vectors.
@@ -114,6 +116,8 @@ class FaissIndex:
         self._opposite: F32 | None = None
         if hasattr(index, "nprobe") and not self._by_distance:
             centroids = self._faiss.downcast_index(index.quantizer).reconstruct_n(0, index.nlist)
+            if not (np.abs(centroids) < _LARGEST).all():
+                raise BundleCorrupt("the centroids of an index are not vectors of finite products")
             self._opposite = np.ascontiguousarray(-centroids.T)
 
     @property
