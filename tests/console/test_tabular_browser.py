@@ -125,7 +125,8 @@ def test_the_threshold_moves_the_matrix_and_the_curves(look: Any, calls: str) ->
         cells = [int(text.replace(",", "")) for text in page.locator(".confusion td").all_inner_texts()]
         return cells, page.locator("[data-metric=recall]").inner_text()
 
-    point = page.locator(".drawn").first.locator(".mark-symbol path").last
+    curve = "[aria-labelledby=curves-title] .drawn"
+    point = page.locator(curve).first.locator(".mark-symbol path").last
     before, place = shown(), point.get_attribute("transform")
     slider = page.get_by_label("Threshold", exact=True)
     for _ in range(6):
@@ -136,9 +137,9 @@ def test_the_threshold_moves_the_matrix_and_the_curves(look: Any, calls: str) ->
     tp, fn = after[0][0], after[0][1]
     assert after[1] == share(tp / (tp + fn))
     page.wait_for_function(
-        "was => [...document.querySelector('.drawn').querySelectorAll('.mark-symbol path')]"
+        "([curve, was]) => [...document.querySelector(curve).querySelectorAll('.mark-symbol path')]"
         ".at(-1).getAttribute('transform') !== was",
-        arg=place,
+        arg=[curve, place],
     )
     page.get_by_role("button", name="reset").click()
     assert shown() == before
