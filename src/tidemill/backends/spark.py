@@ -13,6 +13,7 @@ import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
 import narwhals as nw
 import pyarrow as pa
@@ -31,9 +32,9 @@ _SETTINGS = {
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     # Timestamps as instants: tables store UTC microseconds.
     "spark.sql.timestampType": "TIMESTAMP_LTZ",
-    "spark.ui.enabled": "false",
-    "spark.ui.showConsoleProgress": "false",
 }
+#: Only for a driver in this process; a Spark Connect server has its own.
+_DRIVER_SETTINGS = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false"}
 #: Only for local Spark: 200 shuffle partitions would be mostly empty tasks, and the driver needs no remote access.
 _LOCAL_SETTINGS = {
     "spark.sql.shuffle.partitions": "2",
@@ -43,29 +44,44 @@ _LOCAL_SETTINGS = {
 
 
 class SparkEngine:
-    """Evaluates Narwhals frames on Spark. `url` is `local[2]`, `spark://HOST:PORT`, or `sc://HOST` for Spark Connect.
+    """Evaluates Narwhals frames on Spark. `url` is `local[2]`, a master such as `spark://HOST:PORT` or `k8s://HOST:PORT`,
+    or `sc://HOST` for Spark Connect; `conf` are Spark properties of its session.
 
     The session starts with the first frame. Files must be accessible to every executor under the same path. Raises
-    `BackendMissing` without PySpark or Java, and `SettingError` if a running session is not in UTC.
+    `BackendMissing` without PySpark or Java, and `SettingError` for a property that would change rows, or if a session
+    that runs already is not in UTC or has another master.
     """
 
     name = "spark"
 
-    def __init__(self, url: str = "local[2]") -> None:
-        self.url = url
+    def __init__(self, url: str = "local[2]", conf: Mapping[str, str] | None = None) -> None:
+        self.url, self.conf = url, dict(conf or {})
+        for name in self.conf:
+            if not name.startswith("spark."):
+                tip = "for example spark.executor.memory=4g"
+                raise SettingError(f"the engine's option {name!r} is not a property of Spark", tip=tip)
+            if name in _SETTINGS and self.conf[name] != _SETTINGS[name]:
+                raise SettingError(f"the engine needs {name}={_SETTINGS[name]}", tip=f"leave {name} out")
         self._started: SparkSession | None = None
 
     @classmethod
     def from_url(cls, url: str, context: BackendContext) -> SparkEngine:
-        """The engine of `spark` (local), `spark:local[4]`, `spark://HOST:PORT` or `sc://HOST`; nothing starts yet."""
-        master = url if "://" in url else url.removeprefix("spark").removeprefix(":")
-        return cls(master) if master else cls()
+        """The engine of `spark` (local), `spark:local[4]`, `spark:k8s://HOST:PORT`, `spark://HOST:PORT` or `sc://HOST`,
+        with properties after a `?`: `spark://HOST:PORT?spark.executor.memory=4g`. Nothing starts yet.
+        """
+        place, _, options = url.partition("?")
+        try:
+            conf = dict(parse_qsl(options, keep_blank_values=True, strict_parsing=bool(options)))
+        except ValueError:
+            raise SettingError(f"the options of the engine {place!r} are not NAME=VALUE&NAME=VALUE") from None
+        master = place if place.startswith(("spark://", "sc://")) else place.removeprefix("spark").removeprefix(":")
+        return cls(master, conf) if master else cls(conf=conf)
 
     @property
     def session(self) -> SparkSession:
         """The Spark session, started on first use."""
         if self._started is None:
-            self._started = _start(self.url)
+            self._started = _start(self.url, self.conf)
         return self._started
 
     def scan(self, files: Sequence[str], schema: pa.Schema, origin: str | None = None) -> nw.LazyFrame[Any]:
@@ -121,7 +137,7 @@ def _spark_schema(schema: pa.Schema) -> Any:
     return from_arrow_schema(plain_schema(schema))
 
 
-def _start(url: str) -> SparkSession:
+def _start(url: str, conf: Mapping[str, str]) -> SparkSession:
     try:
         from pyspark.sql import SparkSession
     except ModuleNotFoundError as error:
@@ -131,11 +147,13 @@ def _start(url: str) -> SparkSession:
         raise BackendMissing("local Spark needs Java 17 or later, but there is no `java` on the path")
     running = SparkSession.getActiveSession()
     if running is not None:
-        return _in_utc(running)
+        return _in_utc(_of_master(running, url, connect=connect))
     builder = SparkSession.builder.appName("tidemill")
     builder = builder.remote(url) if connect else builder.master(url)
-    settings = _SETTINGS if not url.startswith("local") else _SETTINGS | _LOCAL_SETTINGS | _local_folders()
-    for key, value in settings.items():
+    settings = _SETTINGS if connect else _SETTINGS | _DRIVER_SETTINGS
+    if url.startswith("local"):
+        settings = settings | _LOCAL_SETTINGS | _local_folders()
+    for key, value in {**settings, **conf}.items():
         builder = builder.config(key, value)
     session = builder.getOrCreate()
     if not connect:
@@ -148,6 +166,18 @@ def _local_folders() -> dict[str, str]:
     folder = tempfile.mkdtemp(prefix="tidemill-spark-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return {"spark.sql.warehouse.dir": folder}
+
+
+def _of_master(session: SparkSession, url: str, *, connect: bool) -> SparkSession:
+    """A session that runs already, unless it is one of another master."""
+    if connect or url.startswith("local"):
+        return session
+    master = session.sparkContext.master
+    if master != url:
+        raise SettingError(
+            f"a Spark session of {master} runs in this process, and the engine is {url}", tip="stop that session first"
+        )
+    return session
 
 
 def _in_utc(session: SparkSession) -> SparkSession:

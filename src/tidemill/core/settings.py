@@ -60,7 +60,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """
 
     engine: Annotated[
-        str, Meta(description="Engine of the table functions: `polars`, `spark`, `spark://…` or a Spark Connect URL.")
+        str,
+        Meta(description="Engine of the table functions: `polars`, `spark`, `spark://HOST:PORT?PROPERTIES`, `sc://…`."),
     ] = "polars"
     lake: Annotated[str, Meta(description="Folder or URL of the versioned tables and the objects next to them.")] = (
         "./.tidemill/lake"

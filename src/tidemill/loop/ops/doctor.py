@@ -5,19 +5,28 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+import tempfile
+import threading
+import time
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
 import msgspec
+import narwhals as nw
+import pyarrow as pa
+from pyarrow import parquet
 
 from tidemill.core.errors import TidemillError
 from tidemill.core.redaction import redact
 from tidemill.core.settings import Settings
 from tidemill.loop.project.existing_vault import ExistingVault
+from tidemill.loop.project.open_port import PortOpener
 
 #: With less free space, a run may not be able to store an old and a new version of a table.
 _LEAST_FREE_BYTES = 2 * 1024**3
+#: Seconds in which an engine has to answer.
+_ENGINE_S = 180
 #: What some optional packages are for; without the package it is not available.
 _OPTIONAL = {
     "catboost": "a candidate of tm.auto()",
@@ -48,6 +57,8 @@ def doctor(project: Path | None, settings: Settings | None, keys: Path | None) -
     run.
     """
     found = [_python(), _disk(project or Path.cwd()), *_extras(), _java()]
+    if settings is not None and settings.engine != "polars":
+        found.append(_engine(settings))
     if settings is not None:
         found += [_source(name, url, project or Path.cwd()) for name, url in settings.sources.items()]
     if keys is not None:
@@ -89,6 +100,40 @@ def _java() -> DoctorFinding:
     if shutil.which("java"):
         return DoctorFinding(what="java", state="well", says="installed: a JVM for Spark")
     return DoctorFinding(what="java", state="note", says="not installed: only the Spark engine needs it")
+
+
+def _engine(settings: Settings) -> DoctorFinding:
+    """Tries the engine: rows in memory, and a file next to the tables, which its workers must find too."""
+    found: list[DoctorFinding] = []
+    trial = threading.Thread(target=lambda: found.append(_engine_trial(settings)), daemon=True)
+    trial.start()
+    trial.join(_ENGINE_S)
+    name = redact(settings.engine, whole=True)
+    says = f"no answer of {name} in {_ENGINE_S} s: has it workers with free cores and memory?"
+    return found[0] if found else DoctorFinding(what="engine", state="wrong", says=says)
+
+
+def _engine_trial(settings: Settings) -> DoctorFinding:
+    opener, began = PortOpener(settings), time.monotonic()
+    rows, lake = pa.table({"n": pa.array(range(1_000), pa.int64())}), opener.place("lake")
+    try:
+        engine = opener.engine()
+        tried = {"rows in memory": engine.frame(rows)}
+        with tempfile.TemporaryDirectory(prefix=".doctor-", dir=lake if lake and lake.is_dir() else None) as folder:
+            if lake and lake.is_dir():
+                parquet.write_table(rows, Path(folder) / "rows.parquet")
+                tried[f"a file in {lake}"] = engine.scan([f"{folder}/rows.parquet"], rows.schema)
+            found = {what: engine.collect(frame.filter(nw.col("n") % 2 == 0)) for what, frame in tried.items()}
+    except Exception as problem:  # an engine may raise anything; the rows are none of the project's
+        first = next(iter(str(problem).strip().splitlines()), "")
+        says = problem.message if isinstance(problem, TidemillError) else f"{type(problem).__name__}: {first[:300]}"
+        says = f"{settings.engine} does not work: {says}"
+        return DoctorFinding(what="engine", state="wrong", says=redact(says))
+    wrong = [what for what, got in found.items() if sorted(got["n"].to_pylist()) != list(range(0, 1_000, 2))]
+    if wrong:
+        return DoctorFinding(what="engine", state="wrong", says=f"it returns other rows of {' and '.join(wrong)}")
+    took = f"{time.monotonic() - began:.1f} s, its start included"
+    return DoctorFinding(what="engine", state="well", says=f"{engine.name} reads {' and '.join(found)} ({took})")
 
 
 def _source(name: str, url: str, project: Path) -> DoctorFinding:

@@ -73,7 +73,7 @@ def open_port(port: str, url: str, project: Path, *, create: bool = True, lines:
 
 
 def _backend(port: str, url: str) -> Any:
-    scheme = split_scheme(url)[0] or EMBEDDED[port] or url
+    scheme = split_scheme(url)[0] or EMBEDDED[port] or url.partition("?")[0]
     backend = find_backend(port, scheme)
     if not hasattr(backend, "from_url"):
         raise BackendMissing(
