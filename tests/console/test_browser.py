@@ -60,8 +60,8 @@ def runs_address(busy: Any) -> Iterator[str]:
 
 
 @pytest.fixture
-def show() -> Iterator[Callable[[Any], str]]:
-    """Serve the console of some stores until the end of the test."""
+def show(tmp_path: Path) -> Iterator[Callable[[Any], str]]:
+    """Serve the console of some stores until the end of the test, and until then keep the files of the test."""
     with ExitStack() as servers:
         yield lambda stores: servers.enter_context(shown(stores))
 
