@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from pyspark.sql import SparkSession
 from spark_servers import connect_server, standalone
 
 from tidemill.backends.spark import SparkEngine
@@ -29,6 +30,8 @@ CONTEXT = BackendContext(project=Path())
 
 @pytest.fixture(scope="module")
 def on_connect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkEngine]:
+    if (running := SparkSession.getActiveSession()) is not None:  # of an earlier test in this process
+        running.stop()
     before = dict(os.environ)
     with connect_server(tmp_path_factory.mktemp("connect")) as url:
         engine = SparkEngine.from_url(f"{url}?spark.sql.shuffle.partitions=3", CONTEXT)
@@ -42,6 +45,12 @@ class TestSparkConnect(EngineSuite):
     @pytest.fixture
     def engine(self, on_connect: SparkEngine) -> Engine:
         return on_connect
+
+
+def test_a_session_of_another_master_is_not_used_instead(on_connect: SparkEngine) -> None:
+    on_connect.frame(pa.table({"a": [1]}))
+    with pytest.raises(SettingError, match="a Spark session of Spark Connect runs in this process"):
+        SparkEngine("spark://127.0.0.1:7077").frame(pa.table({"a": [1]}))
 
 
 def test_properties_of_the_url_reach_the_session(on_connect: SparkEngine) -> None:

@@ -170,10 +170,11 @@ def _local_folders() -> dict[str, str]:
 
 def _of_master(session: SparkSession, url: str, *, connect: bool) -> SparkSession:
     """A session that runs already, unless it is one of another master."""
-    if connect or url.startswith("local"):
+    if url.startswith("local"):
         return session
-    master = session.sparkContext.master
-    if master != url:
+    remote = type(session).__module__.startswith("pyspark.sql.connect")
+    master = "Spark Connect" if remote else session.sparkContext.master
+    if remote != connect or not (remote or master == url):
         raise SettingError(
             f"a Spark session of {master} runs in this process, and the engine is {url}", tip="stop that session first"
         )
