@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from pyspark.sql import SparkSession
 from spark_servers import connect_server, standalone
 
 from tidemill.backends.spark import SparkEngine
@@ -30,7 +29,8 @@ CONTEXT = BackendContext(project=Path())
 
 @pytest.fixture(scope="module")
 def on_connect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkEngine]:
-    if (running := SparkSession.getActiveSession()) is not None:  # of an earlier test in this process
+    pyspark = pytest.importorskip("pyspark.sql")
+    if (running := pyspark.SparkSession.getActiveSession()) is not None:  # of an earlier test in this process
         running.stop()
     before = dict(os.environ)
     with connect_server(tmp_path_factory.mktemp("connect")) as url:
