@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 class ReleaseReader(Protocol):
     """The part of `Releases` that the console reads."""
 
+    def __hash__(self) -> int:
+        """By identity: what is read of a bundle is cached for each store."""
+        ...
+
     def bundle(self, sha256: str) -> Path:
         """The verified folder of a bundle; `BundleCorrupt` where it is missing or damaged."""
         ...

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from tidemill.console.formatting import span
+from tidemill.console.state.bundle_inputs import bundle_inputs
 from tidemill.console.state.console_stores import ConsoleStores
-from tidemill.core.errors import BundleCorrupt
 from tidemill.core.record_format import Record
 from tidemill.core.records.release import Release
 from tidemill.core.records.signature import InputField, Signature
-from tidemill.models.tabular.typical_row import typical_row_of
 from tidemill.serving.infer.infer_operation import curl_request
 from tidemill.serving.infer.tensor_values import DATATYPE
 from tidemill.serving.process.server_handle import is_serving
@@ -47,10 +46,6 @@ class RequestForm(Record, frozen=True):
 def request_form(release: Release, signature: Signature, stores: ConsoleStores) -> RequestForm:
     """The request of a release with the values of a typical row, for the running server, else for the default port."""
     server = is_serving(stores.serving_root)
-    try:
-        values = typical_row_of(stores.releases.bundle(release.bundle))
-    except BundleCorrupt:  # which the page of the loop names
-        values = {}
     place = f"{server.host}:{server.port}" if server else "127.0.0.1:8400"
     return RequestForm(
         fields=tuple(FormField(field=one, datatype=_datatype(one), says=_role(one)) for one in signature.request),
@@ -58,7 +53,7 @@ def request_form(release: Release, signature: Signature, stores: ConsoleStores) 
         outputs=signature.outputs,
         classes=signature.classes,
         openapi=f"http://{place}/openapi.json",
-        curl=curl_request(f"http://{place}", release.model, signature, values),
+        curl=curl_request(f"http://{place}", release.model, signature, bundle_inputs(stores, release).typical),
     )
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from tidemill.console.formatting import figure, number
+from tidemill.console.state.bundle_inputs import bundle_inputs
 from tidemill.console.state.console_stores import ConsoleStores
 from tidemill.console.state.model_traffic import ModelTraffic
-from tidemill.core.errors import BundleCorrupt
 from tidemill.core.record_format import Record
 from tidemill.core.records.release import Release
-from tidemill.models.tabular.input_ranges import InputRange, read_input_ranges
+from tidemill.models.tabular.input_ranges import InputRange
 
 #: Number of texts that are named.
 _NAMED = 4
@@ -28,10 +28,6 @@ def training_values(
     release: Release, stores: ConsoleStores, traffic: ModelTraffic | None
 ) -> tuple[TrainingValues, ...]:
     """The inputs of a release that have a range, those with the largest share of unlike predictions first."""
-    try:
-        ranges = read_input_ranges(stores.releases.bundle(release.bundle))
-    except BundleCorrupt:  # which the page of the loop names
-        return ()
     logged = traffic.found if traffic else None
     found = [
         TrainingValues(
@@ -40,7 +36,7 @@ def training_values(
             outside=one.outside,
             unseen=logged.unseen.get(one.name, 0) / logged.checked if logged and logged.checked else None,
         )
-        for one in ranges.inputs
+        for one in bundle_inputs(stores, release).ranges.inputs
     ]
     return tuple(sorted(found, key=lambda one: -(one.unseen or 0.0)))
 
