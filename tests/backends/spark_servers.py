@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -53,6 +54,7 @@ def _java(log: Path, *words: str) -> Iterator[None]:
         pytest.skip("Spark's servers need Java 17, and no `java` is on the path")
     home = Path(pytest.importorskip("pyspark").__file__).parent
     env = os.environ | {"SPARK_HOME": str(home), "SPARK_SCALA_VERSION": "2.13", "SPARK_LOCAL_IP": "127.0.0.1"}
+    env["PYSPARK_PYTHON"] = sys.executable  # where `tidemill` is
     with log.open("wb") as output:
         server = subprocess.Popen(
             [str(home / "bin" / "spark-class"), *words],

@@ -23,7 +23,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.transaction import AddAction, RemoveAction
 
 from tidemill.backends.arrow_form import plain_schema
-from tidemill.backends.delta_data_file import delta_statistics, has_range, write_data_file
+from tidemill.backends.delta_data_file import DeltaFileStager, delta_statistics, has_range
 from tidemill.backends.delta_log import APP, checkpoint_files, is_parquet, pointed_version, read_commit, version_of
 from tidemill.core.backend import BackendContext
 from tidemill.core.errors import CorruptFile, SchemaChanged, StaleWriter
@@ -33,8 +33,6 @@ from tidemill.core.records.ingest import FileEntry
 from tidemill.core.storage.durable_files import remove_durably, sync_file, sync_folder
 from tidemill.core.storage.failpoint import failpoint
 
-#: Maximum rows per data file; bounds the cost of rewriting a file for a few changed rows.
-FILE_ROWS = 131_072
 _LOG = "_delta_log"
 _FOREVER = "interval 36500 days"
 #: How long a checkpoint lists removed files.
@@ -90,15 +88,15 @@ class DeltaTables:
 
     def stage(self, table: str, number: int, rows: pa.Table) -> list[StagedFile]:
         folder = self._root / table
-        starts = range(0, rows.num_rows, FILE_ROWS)
-        statistics = [column for column in self._statistics(table) if column in rows.column_names]
         found = self._staged_names(table, number)
-        staged = [write_data_file(folder, number, rows.slice(start, FILE_ROWS), statistics) for start in starts]
+        staged = self.stager(table, number).stage(rows)
         if staged:
-            sync_folder(folder)
             found.names.update(file.entry.path for file in staged)
             found.mtime_ns = folder.stat().st_mtime_ns
         return staged
+
+    def stager(self, table: str, number: int) -> DeltaFileStager:
+        return DeltaFileStager(self._root / table, number, tuple(self._statistics(table)))
 
     def discard(self, table: str, number: int) -> int:
         if self.schema(table) is None:

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import secrets
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from pyarrow import types
 
 from tidemill.core.ports import StagedFile
 from tidemill.core.records.ingest import FileEntry
-from tidemill.core.storage.durable_files import sync_file
+from tidemill.core.storage.durable_files import sync_file, sync_folder
 
+#: Maximum rows per data file; bounds the cost of rewriting a file for a few changed rows.
+FILE_ROWS = 131_072
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -41,6 +44,23 @@ class _HashingSink(io.RawIOBase):
 
     def tell(self) -> int:
         return self.size
+
+
+@dataclass(frozen=True)
+class DeltaFileStager:
+    """Stages data files of at most `FILE_ROWS` rows in the folder of a table."""
+
+    folder: Path
+    number: int
+    statistics: tuple[str, ...]
+
+    def stage(self, rows: pa.Table) -> list[StagedFile]:
+        statistics = [column for column in self.statistics if column in rows.column_names]
+        starts = range(0, rows.num_rows, FILE_ROWS)
+        staged = [write_data_file(self.folder, self.number, rows.slice(at, FILE_ROWS), statistics) for at in starts]
+        if staged:
+            sync_folder(self.folder)
+        return staged
 
 
 def write_data_file(folder: Path, number: int, rows: pa.Table, statistics: list[str]) -> StagedFile:

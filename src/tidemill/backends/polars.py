@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import narwhals as nw
@@ -13,10 +16,16 @@ from tidemill.backends import duckdb_sql
 from tidemill.backends.arrow_form import plain_rows
 from tidemill.core.backend import BackendContext
 from tidemill.core.empty_tables import empty_table
+from tidemill.core.ports import FileStager, PersistedFrame, StagedFile
+
+#: Rows in memory at once where a frame is written.
+_BATCH_ROWS = 131_072
+_PART = "_part"
 
 
 class PolarsEngine:
-    """Evaluates Narwhals frames on Polars, lazily, with predicate pushdown into the Parquet scan.
+    """Evaluates Narwhals frames on Polars, lazily, with predicate pushdown into the Parquet scan. What does not stay in
+    memory goes to the folder for temporary files.
 
     >>> engine = PolarsEngine()
     >>> frame = engine.frame(pa.table({"stars": [4, 5]}))
@@ -49,4 +58,50 @@ class PolarsEngine:
 
     def collect(self, frame: nw.LazyFrame[Any]) -> pa.Table:
         made: pl.DataFrame = frame.collect("polars").to_native()
-        return plain_rows(made.to_arrow(compat_level=pl.CompatLevel.oldest()))
+        return _arrow(made)
+
+    @contextmanager
+    def persist(self, frame: nw.LazyFrame[Any], schema: pa.Schema) -> Iterator[PersistedFrame]:
+        types = pl.DataFrame(empty_table(schema)).schema
+        with tempfile.TemporaryDirectory(prefix="tidemill-") as folder:
+            file = Path(folder) / "frame.parquet"
+            kept = frame.to_native().select(pl.col(name).cast(kind) for name, kind in types.items())
+            kept.sink_parquet(file, compression="lz4", statistics=False)
+            found = pl.scan_parquet(file, glob=False)
+            yield PersistedFrame(nw.from_native(found), found.select(pl.len()).collect().item())
+
+    def stage(self, frame: nw.LazyFrame[Any], stager: FileStager) -> list[StagedFile]:
+        batches = frame.to_native().collect_batches(chunk_size=_BATCH_ROWS)
+        return [file for batch in batches for file in stager.stage(_arrow(batch))]
+
+    def cogroup(
+        self,
+        left: nw.LazyFrame[Any],
+        right: nw.LazyFrame[Any],
+        by: Sequence[str],
+        parts: int,
+        apply: Callable[[pa.Table, pa.Table], bytes],
+    ) -> list[bytes]:
+        with tempfile.TemporaryDirectory(prefix="tidemill-") as folder:
+            sides: list[pl.LazyFrame] = [frame.to_native() for frame in (left, right)]
+            for number, side in enumerate(sides):
+                key = (pl.struct(by).hash() % parts).alias(_PART)
+                target = pl.PartitionBy(Path(folder, str(number)), key=key, include_key=False)
+                side.sink_parquet(target, compression="lz4", statistics=False, mkdir=True)
+            results = []
+            for part in range(parts):
+                files = [sorted(Path(folder, str(number), f"{_PART}={part}").glob("*")) for number in range(2)]
+                if any(files):
+                    rows = [_part_rows(of_one, side) for of_one, side in zip(files, sides, strict=True)]
+                    results.append(apply(*rows))
+        return results
+
+
+def _arrow(rows: pl.DataFrame) -> pa.Table:
+    return plain_rows(rows.to_arrow(compat_level=pl.CompatLevel.oldest()))
+
+
+def _part_rows(files: Sequence[Path], side: pl.LazyFrame) -> pa.Table:
+    if not files:
+        return _arrow(pl.DataFrame(schema=side.collect_schema()))
+    return _arrow(pl.read_parquet(list(files), glob=False, hive_partitioning=False))

@@ -6,15 +6,19 @@ A session whose time zone is not UTC is rejected: in New York, the date of a UTC
 from __future__ import annotations
 
 import atexit
+import os
 import re
 import secrets
 import shutil
+import sys
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
+import msgspec
 import narwhals as nw
 import pyarrow as pa
 
@@ -22,6 +26,7 @@ from tidemill.backends.arrow_form import plain_rows, plain_schema
 from tidemill.core.backend import BackendContext
 from tidemill.core.empty_tables import empty_table
 from tidemill.core.errors import BackendMissing, SettingError
+from tidemill.core.ports import FileStager, PersistedFrame, StagedFile
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -41,6 +46,9 @@ _LOCAL_SETTINGS = {
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
 }
+#: Rows of a worker in memory at once where a frame is written.
+_BATCH_ROWS = 131_072
+_PART, _RESULT = "_part", "result"
 
 
 class SparkEngine:
@@ -96,9 +104,7 @@ class SparkEngine:
 
     def frame(self, rows: pa.Table) -> nw.LazyFrame[Any]:
         rows = plain_rows(rows)
-        with warnings.catch_warnings():
-            # PySpark 4.2 warns about its own use of pandas, also for an Arrow table.
-            warnings.simplefilter("ignore", FutureWarning)
+        with _no_pandas_warning():
             made = self.session.createDataFrame(rows, schema=_spark_schema(rows.schema))
         return nw.from_native(made)
 
@@ -124,6 +130,80 @@ class SparkEngine:
 
     def collect(self, frame: nw.LazyFrame[Any]) -> pa.Table:
         return plain_rows(frame.to_native().toArrow())
+
+    @contextmanager
+    def persist(self, frame: nw.LazyFrame[Any], schema: pa.Schema) -> Iterator[PersistedFrame]:
+        from pyspark import StorageLevel
+        from pyspark.sql import functions
+
+        types = _spark_schema(schema)
+        columns = [functions.col(f"`{field.name}`").cast(field.dataType).alias(field.name) for field in types]
+        kept = frame.to_native().select(*columns).persist(StorageLevel.DISK_ONLY)
+        try:
+            yield PersistedFrame(nw.from_native(kept), kept.count())
+        finally:
+            kept.unpersist()
+
+    def stage(self, frame: nw.LazyFrame[Any], stager: FileStager) -> list[StagedFile]:
+        def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            for rows in _tables(batches, _BATCH_ROWS):
+                yield _results(msgspec.json.encode(file) for file in stager.stage(rows))
+
+        # one action: another one would write all files again
+        with _no_pandas_warning():
+            made = frame.to_native().mapInArrow(write, f"{_RESULT} binary").toArrow()
+        return [msgspec.json.decode(file, type=StagedFile) for file in made[_RESULT].to_pylist()]
+
+    def cogroup(
+        self,
+        left: nw.LazyFrame[Any],
+        right: nw.LazyFrame[Any],
+        by: Sequence[str],
+        parts: int,
+        apply: Callable[[pa.Table, pa.Table], bytes],
+    ) -> list[bytes]:
+        from pyspark.sql import functions
+
+        def of_part(first: pa.Table, second: pa.Table) -> pa.Table:
+            rows = [plain_rows(side.drop_columns([_PART])) for side in (first, second)]
+            return pa.Table.from_batches([_results([apply(*rows)])])
+
+        part = functions.pmod(functions.xxhash64(*(functions.col(f"`{name}`") for name in by)), functions.lit(parts))
+        sides = [frame.to_native().withColumn(_PART, part).groupBy(_PART) for frame in (left, right)]
+        with _no_pandas_warning():
+            made = sides[0].cogroup(sides[1]).applyInArrow(of_part, f"{_RESULT} binary").toArrow()
+        results: list[bytes] = made[_RESULT].to_pylist()
+        return results
+
+
+@contextmanager
+def _no_pandas_warning() -> Iterator[None]:
+    """PySpark 4.2 warns about its own use of pandas 3, also for Arrow tables."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
+
+
+def _tables(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.Table]:
+    """Batches as tables of `rows` rows, and a last one of fewer."""
+    waiting: list[pa.RecordBatch] = []
+    n_waiting = 0
+    for batch in batches:
+        start = 0
+        while n_waiting + batch.num_rows - start >= rows:
+            waiting.append(batch.slice(start, rows - n_waiting))
+            yield plain_rows(pa.Table.from_batches(waiting))
+            start += waiting[-1].num_rows
+            waiting, n_waiting = [], 0
+        if start < batch.num_rows:
+            waiting.append(batch.slice(start))
+            n_waiting += batch.num_rows - start
+    if waiting:
+        yield plain_rows(pa.Table.from_batches(waiting))
+
+
+def _results(found: Iterable[bytes]) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pydict({_RESULT: pa.array(found, pa.binary())})
 
 
 def _literal(path: str) -> str:
@@ -152,6 +232,7 @@ def _start(url: str, conf: Mapping[str, str]) -> SparkSession:
     builder = builder.remote(url) if connect else builder.master(url)
     settings = _SETTINGS if connect else _SETTINGS | _DRIVER_SETTINGS
     if url.startswith("local"):
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # where `tidemill` is; else it would be `python3`
         settings = settings | _LOCAL_SETTINGS | _local_folders()
     for key, value in {**settings, **conf}.items():
         builder = builder.config(key, value)

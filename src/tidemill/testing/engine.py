@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import secrets
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import narwhals as nw
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tidemill.core.ports import Engine
+from tidemill.core.ports import Engine, StagedFile
+from tidemill.core.records.ingest import FileEntry
 
 SCHEMA = pa.schema(
     [
@@ -51,6 +55,29 @@ def ratings() -> pa.Table:
         ],
         schema=SCHEMA,
     )
+
+
+@dataclass(frozen=True)
+class PartFiles:
+    """A stager of Parquet files in a folder."""
+
+    folder: Path
+
+    def stage(self, rows: pa.Table) -> list[StagedFile]:
+        name = f"{secrets.token_hex(4)}.parquet"
+        pq.write_table(rows, self.folder / name)
+        return [StagedFile(entry=FileEntry(path=name, rows=rows.num_rows))]
+
+
+def part_as_json(left: pa.Table, right: pa.Table) -> bytes:
+    """The rows of a part and their types."""
+    types = [str(field.type) for rows in (left, right) for field in rows.schema]
+    return msgspec.json.encode({"left": left.to_pydict(), "right": right.to_pydict(), "types": types})
+
+
+def refuse_part(left: pa.Table, right: pa.Table) -> bytes:
+    """Raise an error, as a part may."""
+    raise ValueError(f"no such part: {left.num_rows} and {right.num_rows} rows")
 
 
 class EngineSuite:
@@ -168,3 +195,38 @@ class EngineSuite:
     def test_days_are_days_of_utc(self, engine: Engine) -> None:
         frame = engine.frame(ratings()).select("_row", day=nw.col("at").dt.date())
         assert {row["day"] for row in self.rows(engine, frame)} == {date(2020, 1, 1)}
+
+    def test_a_persisted_frame_is_evaluated_once_and_has_the_types_of_a_schema(self, engine: Engine) -> None:
+        frame = engine.frame(ratings()).with_columns(n=nw.col("_row").cast(nw.Int32)).filter(nw.col("_row") > 2)
+        with engine.persist(frame, SCHEMA.remove(1).append(pa.field("n", pa.int64()))) as kept:
+            assert kept.rows == 3
+            found = self.rows(engine, kept.frame)
+            assert self.rows(engine, kept.frame.filter(nw.col("n") > 4)) == found[2:]
+        assert [(row["n"], row["tags"]) for row in found] == [(3, None), (4, ["b"]), (5, ["ü"])]
+
+    def test_a_frame_is_written_as_data_files(self, engine: Engine, tmp_path: Path) -> None:
+        frame = engine.frame(ratings()).with_columns(twice=nw.col("stars") * 2)
+        files = engine.stage(frame, PartFiles(tmp_path))
+        assert sum(file.entry.rows for file in files) == 5
+        schema = SCHEMA.append(pa.field("twice", pa.float64()))
+        found = self.rows(engine, engine.scan([str(tmp_path / file.entry.path) for file in files], schema))
+        assert found == [row | {"twice": row["stars"] and row["stars"] * 2} for row in ratings().to_pylist()]
+        assert engine.stage(frame.filter(nw.col("_row") < 0), PartFiles(tmp_path)) == []
+
+    def test_parts_of_two_frames_have_all_rows_of_their_keys(self, engine: Engine) -> None:
+        one = pa.table({"k": ["a", "b", None, "a"], "n": [1, 2, 3, 4], "x": [1.0, None, 3.0, 4.0]})
+        two = pa.table({"k": [None, "c", "b"], "n": [5, 6, 7]})
+        found = engine.cogroup(engine.frame(one), engine.frame(two), ["k"], 3, part_as_json)
+        parts = [msgspec.json.decode(part) for part in found]
+        assert sorted(n for part in parts for n in part["left"]["n"]) == [1, 2, 3, 4]
+        assert sorted(n for part in parts for n in part["right"]["n"]) == [5, 6, 7]
+        for key in ("a", "b", "c", None):
+            assert sum(key in part["left"]["k"] + part["right"]["k"] for part in parts) == 1
+        assert all(part["types"] == ["string", "int64", "double", "string", "int64"] for part in parts)
+        none = engine.frame(one).filter(nw.col("n") < 0)
+        assert engine.cogroup(none, none, ["k", "n"], 2, part_as_json) == []
+
+    def test_a_failure_in_a_part_reaches_the_caller(self, engine: Engine) -> None:
+        frame = engine.frame(ratings())
+        with pytest.raises(Exception, match="no such part"):
+            engine.cogroup(frame, frame, ["_row"], 2, refuse_part)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import pickle
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -108,6 +109,22 @@ class TablesSuite:
         metadata = pq.read_metadata(io.BytesIO(self.content(tables, staged.entry.path))).row_group(0)
         kept = {metadata.column(i).path_in_schema for i in range(metadata.num_columns) if metadata.column(i).statistics}
         assert kept == {"_row", "at"}
+
+    def test_a_pickled_stager_writes_files_that_a_commit_names_or_removes(self, tables: Tables) -> None:
+        version = tables.create("t", SCHEMA, ["who"])
+        stager = pickle.loads(pickle.dumps(tables.stager("t", 1)))
+        (first,), (again,) = stager.stage(some_rows(1, 2)), stager.stage(some_rows(1, 2))
+        (other,) = stager.stage(some_rows(3).append_column("_origin", pa.array(["a.parquet"])))
+        assert len({first.entry.path, again.entry.path, other.entry.path}) == 3
+        assert first.entry.sha256 == hashlib.sha256(self.content(tables, first.entry.path)).hexdigest()
+        assert first.ranges["_row"] == (1, 2)
+        assert "who" not in first.ranges
+        assert tables.read("t", other.entry.path, ["_origin"])["_origin"].to_pylist() == ["a.parquet"]
+        version = tables.commit("t", 1, version, [first], [], {})
+        assert tables.files("t", version) == [first.entry.path]
+        for file in (again, other):
+            with pytest.raises(CorruptFile):
+                tables.stamp("t", file.entry.path)
 
     def test_a_file_is_read_whole_or_by_column_or_counted(self, tables: Tables, tmp_path: Path) -> None:
         tables.create("t", SCHEMA, ["who"])

@@ -17,6 +17,7 @@ from tidemill.core.lazy_imports import lazy_exports
 if TYPE_CHECKING:
     from tidemill.core.ports.blobs import Blobs as Blobs
     from tidemill.core.ports.engine import Engine as Engine
+    from tidemill.core.ports.engine import PersistedFrame as PersistedFrame
     from tidemill.core.ports.event_log import DamagedPlace as DamagedPlace
     from tidemill.core.ports.event_log import EventBatch as EventBatch
     from tidemill.core.ports.event_log import EventLog as EventLog
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from tidemill.core.ports.ledger_store import StoredEntry as StoredEntry
     from tidemill.core.ports.objects import Objects as Objects
     from tidemill.core.ports.source import Source as Source
+    from tidemill.core.ports.tables import FileStager as FileStager
     from tidemill.core.ports.tables import FileStamp as FileStamp
     from tidemill.core.ports.tables import StagedFile as StagedFile
     from tidemill.core.ports.tables import TableCommit as TableCommit
@@ -43,14 +45,14 @@ else:
         __name__,
         {
             "blobs": "Blobs",
-            "engine": "Engine",
+            "engine": "Engine PersistedFrame",
             "event_log": "DamagedPlace EventBatch EventLog EventWriter LoggedEvent",
             "latest": "Latest LatestWriter MendableLatest",
             "leases": "Lease Leases",
             "ledger_store": "LedgerStore StoredEntry",
             "objects": "Objects",
             "source": "Source",
-            "tables": "FileStamp StagedFile TableCommit Tables",
+            "tables": "FileStager FileStamp StagedFile TableCommit Tables",
             "vault_store": "VaultStore",
             "vector_search": "VectorIndex VectorSearch",
         },

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import narwhals as nw
     import pyarrow as pa
+
+    from tidemill.core.ports.tables import FileStager, StagedFile
+
+
+@dataclass(frozen=True)
+class PersistedFrame:
+    """A frame that was evaluated once and is kept outside of memory."""
+
+    frame: nw.LazyFrame[Any]
+    #: Number of rows.
+    rows: int
 
 
 class Engine(Protocol):
@@ -38,5 +51,32 @@ class Engine(Protocol):
         """Evaluate a frame. The result has the same Arrow types with every engine.
 
         Text is `string`, every integer `int64`, every float `float64`, and a time `timestamp[us, UTC]`.
+        """
+        ...
+
+    def persist(self, frame: nw.LazyFrame[Any], schema: pa.Schema) -> AbstractContextManager[PersistedFrame]:
+        """Evaluate a frame once and keep its rows on disk until the `with` block ends. It has the columns of `schema`,
+        cast to its types. Raises an error if a value does not fit.
+        """
+        ...
+
+    def stage(self, frame: nw.LazyFrame[Any], stager: FileStager) -> list[StagedFile]:
+        """Evaluate a frame and write its rows as data files where the rows are. Only the files' entries come back."""
+        ...
+
+    def cogroup(
+        self,
+        left: nw.LazyFrame[Any],
+        right: nw.LazyFrame[Any],
+        by: Sequence[str],
+        parts: int,
+        apply: Callable[[pa.Table, pa.Table], bytes],
+    ) -> list[bytes]:
+        """Split the rows of two frames into `parts` parts by a hash of the columns `by`, which have the same types in
+        both, and call `apply` with the rows of each part, in the Arrow types of `collect`. Return the results in
+        any order; a part without rows has none.
+
+        Rows of both frames with equal values in `by`, also missing ones, are in one part. `apply` runs where the rows
+        are: it is pickled, and may run again for a part of which the result was lost.
         """
         ...

@@ -24,6 +24,14 @@ class StagedFile(msgspec.Struct, frozen=True, kw_only=True):
     nulls: dict[str, int] = {}
 
 
+class FileStager(Protocol):
+    """Writes data files for a later commit of a table. It can be pickled, so that an engine's workers write files."""
+
+    def stage(self, rows: pa.Table) -> list[StagedFile]:
+        """Write `rows` as durable data files. No version contains them yet, and files of a repeated call are others."""
+        ...
+
+
 class TableCommit(msgspec.Struct, frozen=True, kw_only=True):
     """One version of a table, as recorded in the table's own log."""
 
@@ -59,6 +67,12 @@ class Tables(Protocol):
 
     def stage(self, table: str, number: int, rows: pa.Table) -> list[StagedFile]:
         """Write `rows` as data files for the later commit `number` and fsync them. No version contains them yet."""
+        ...
+
+    def stager(self, table: str, number: int) -> FileStager:
+        """A stager of data files for the later commit `number`. It may also stage rows with other columns, for a file
+        that is only read before the commit.
+        """
         ...
 
     def discard(self, table: str, number: int) -> int:
