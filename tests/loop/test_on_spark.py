@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from conftest_loop import FIRST, Project, daily
 
+from tidemill.lake import part_exchange
+
 pytestmark = pytest.mark.spark
 
 BY_QUERY = '''
@@ -60,11 +62,16 @@ def content(project: Project) -> dict[str, Any]:
     return tables
 
 
-def test_the_shop_gives_the_same_tables_on_both_engines(both: tuple[Project, Project]) -> None:
+@pytest.mark.parametrize("most_rows", [part_exchange.MEMORY_ROWS, -1])
+def test_the_shop_gives_the_same_tables_on_both_engines(
+    both: tuple[Project, Project], monkeypatch: pytest.MonkeyPatch, most_rows: int
+) -> None:
+    """Also where no rows of a derived table fit in memory, so that Spark's workers compare and write them."""
     on_polars, on_spark = both
     for project in both:
         project.run(LAST - timedelta(days=1), backfill=True)
         project.run(LAST)
+        monkeypatch.setattr(part_exchange, "MEMORY_ROWS", most_rows)
     assert on_spark.open()[0].engine.name == "spark"
     assert content(on_spark) == content(on_polars)
     tied = [row for row in content(on_spark)["ratings"] if row["rating"] == 5.0 and row["item_id"] == "i1"]

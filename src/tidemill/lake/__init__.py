@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tidemill.lake.held_increments import HeldIncrement as HeldIncrement
     from tidemill.lake.lake import Lake as Lake
     from tidemill.lake.publication_draft import PublicationDraft as PublicationDraft
+    from tidemill.lake.publication_draft import StagedChange as StagedChange
     from tidemill.lake.publication_draft import StreamMerge as StreamMerge
     from tidemill.lake.publication_draft import TableChange as TableChange
     from tidemill.lake.publications import IncrementState as IncrementState
@@ -27,7 +28,7 @@ else:
             "append_logs": "LogWindow",
             "held_increments": "HeldIncrement",
             "lake": "Lake",
-            "publication_draft": "PublicationDraft StreamMerge TableChange",
+            "publication_draft": "PublicationDraft StagedChange StreamMerge TableChange",
             "publications": "IncrementState",
             "snapshot": "LakeSnapshot",
             "table_changes": "changed_keys",

@@ -11,16 +11,17 @@ import pyarrow as pa
 
 from tidemill.core.empty_tables import empty_table
 from tidemill.core.errors import KeyAbsent, NotPublished, StaleWriter, nearest
-from tidemill.core.ports import Engine, Lease, Tables
+from tidemill.core.ports import Engine, Lease, PersistedFrame, Tables
 from tidemill.core.records.ingest import Increment, Publication, Verdict
 from tidemill.core.storage.failpoint import failpoint
 from tidemill.lake.commit_intent import CommitIntent, CommitIntents, TableCommitPlan
 from tidemill.lake.deduplicate import merge_rows, winning_rows
 from tidemill.lake.held_increments import HeldIncrements
 from tidemill.lake.manifest import Manifests, TableManifest
+from tidemill.lake.part_exchange import ORIGIN, fit_in_memory
 from tidemill.lake.publications import PublishedVersion
 from tidemill.lake.row_equality import Mask, conform_schema, matching_rows
-from tidemill.lake.table_draft import ORIGIN, TableDraft
+from tidemill.lake.table_draft import Keys, TableDraft
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -57,6 +58,11 @@ class StreamMerge:
         both = pa.concat_tables([winning_rows(self.rows.select(names), self.wins), self.removed.select(names)])
         return both.group_by(names, use_threads=False).aggregate([])
 
+    @property
+    def n_changed(self) -> int:
+        """The number of added and removed rows."""
+        return int(self.wins.sum()) + len(self.removed)
+
 
 @dataclass(frozen=True)
 class TableChange:
@@ -70,6 +76,28 @@ class TableChange:
     def changed(self) -> pa.Table:
         """The added and the removed rows."""
         return pa.concat_tables([self.added, self.removed])
+
+    @property
+    def n_changed(self) -> int:
+        """The number of added and removed rows."""
+        return len(self.added) + len(self.removed)
+
+    def keys(self, columns: Sequence[str]) -> pa.Table:
+        """The distinct values of `columns` in the changed rows."""
+        return self.changed.select(list(columns)).group_by(list(columns), use_threads=False).aggregate([])
+
+
+@dataclass(frozen=True)
+class StagedChange:
+    """Result of an update of a derived table in parts: the changed rows are in staged files."""
+
+    n_changed: int
+    #: The added and the removed rows; to be evaluated before the publication.
+    changed: nw.LazyFrame[Any]
+
+    def keys(self, columns: Sequence[str]) -> nw.LazyFrame[Any]:
+        """The distinct values of `columns` in the changed rows."""
+        return self.changed.select(*columns).unique()
 
 
 @dataclass(frozen=True)
@@ -121,7 +149,11 @@ class PublicationDraft:
         if self._find(table) is None:
             self._create(table, schema, personal)
 
-    def scan(self, table: str, keys: pa.Table | None = None) -> nw.LazyFrame[Any]:
+    def rows(self, table: str) -> int:
+        """The number of rows of a table as of this publication."""
+        return self._get(table).rows
+
+    def scan(self, table: str, keys: Keys | None = None) -> nw.LazyFrame[Any]:
         """A table as of this publication; with `keys`, only the rows whose key columns match (semi-join)."""
         frame, n_read = self._get(table).scan(keys)
         self.rows_read += n_read
@@ -171,12 +203,12 @@ class PublicationDraft:
         rows = conform_schema(rows, working.schema, table)
         keys = touched.select(list(by)).group_by(list(by), use_threads=False).aggregate([])
         _refuse_absent(keys, by, table)
-        return self._exchange(working, rows, keys)
+        return self._exchange(working, rows, keys, *working.pull(keys))
 
     def replace(self, table: str, rows: pa.Table, personal: Sequence[str] = ()) -> TableChange:
         """Replace the content of the table by `rows`; equal rows are not rewritten."""
         working = self._for(table, rows, personal)
-        return self._exchange(working, conform_schema(rows, working.schema, table), None)
+        return self._exchange(working, conform_schema(rows, working.schema, table), None, *working.pull(None))
 
     def reshape(self, table: str, rows: pa.Table, personal: Sequence[str] = ()) -> TableChange:
         """Replace the content and the schema of the table by those of `rows`; earlier versions keep their schema."""
@@ -186,14 +218,52 @@ class PublicationDraft:
         working.reshape(rows)
         return TableChange(rows, empty_table(rows.schema), 0)
 
-    def _exchange(self, working: TableDraft, rows: pa.Table, keys: pa.Table | None) -> TableChange:
-        old, n_read = working.pull(keys)
+    def _exchange(
+        self, working: TableDraft, rows: pa.Table, keys: Keys | None, old: pa.Table, n_read: int
+    ) -> TableChange:
         stays, known = matching_rows(old, rows, working.schema.names)
         added = rows.filter(pa.array(~known))
         removed = old.filter(pa.array(~stays)).drop_columns([ORIGIN])
         n_read += working.exchange(old, ~stays, added, keys)
         self.rows_read += n_read
         return TableChange(added, removed, n_read)
+
+    def exchange(
+        self,
+        table: str,
+        new: PersistedFrame,
+        schema: pa.Schema,
+        *,
+        by: Sequence[str] = (),
+        touched: Keys | None = None,
+        personal: Sequence[str] = (),
+    ) -> TableChange | StagedChange:
+        """Replace the content of a table by a frame: with `by`, of the rows whose `by` columns occur in `touched`, else
+        of all, also where `schema` differs. Few rows are exchanged in memory, many by the engine where they are.
+        """
+        working = self._find(table) or self._create(table, schema, personal)
+        if isinstance(touched, nw.LazyFrame):
+            self._refuse_absent_in(touched, by, table)
+        is_same = working.schema.equals(schema)
+        if fit_in_memory(new.rows):
+            rows = conform_schema(self._stores.engine.collect(new.frame), schema, table)
+            if not is_same:
+                return self.reshape(table, rows, personal)
+            old = working.pull_few(touched)
+            if old is not None:
+                return self._exchange(working, rows, touched, *old)
+        if not is_same:
+            working.restart(schema)
+        change = working.exchange_in_parts(new, touched)
+        frames = [working.scan_staged(change.added)]
+        if change.removed:
+            frames.append(working.scan_staged(change.removed))
+        n_changed = sum(file.entry.rows for file in [*change.added, *change.removed])
+        return StagedChange(n_changed, nw.concat(frames))
+
+    def _refuse_absent_in(self, keys: nw.LazyFrame[Any], by: Sequence[str], table: str) -> None:
+        absent = keys.filter(nw.any_horizontal(*(nw.col(name).is_null() for name in by), ignore_nulls=False))
+        _refuse_absent(self._stores.engine.collect(absent.head(1)), by, table)
 
     def publish(self, increment: Increment, verdict: Verdict, *, details: Mapping[str, Any] = {}) -> Publication:
         """Atomically publish the changes of all tables; without changes, this only appends a ledger entry."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import narwhals as nw
 import numpy as np
@@ -12,18 +13,32 @@ import pyarrow.compute as pc
 from pyarrow import types
 
 from tidemill.core.empty_tables import empty_table
-from tidemill.core.ports import Engine, StagedFile, Tables
+from tidemill.core.ports import Engine, PersistedFrame, StagedFile, Tables
 from tidemill.core.records.ingest import FileEntry
 from tidemill.core.storage.failpoint import failpoint
 from tidemill.lake.compaction import files_to_compact
 from tidemill.lake.deduplicate import winning_rows
 from tidemill.lake.manifest import TableManifest
+from tidemill.lake.part_exchange import (
+    MEMORY_ROWS,
+    ORIGIN,
+    ExchangeRows,
+    PartChange,
+    RewriteFiles,
+    exact_columns,
+    fit_in_memory,
+    merge_changes,
+    number_of_parts,
+    with_file_names,
+)
 from tidemill.lake.row_equality import Mask, conform_schema
 
-#: Column with the name of a row's file.
-ORIGIN = "_origin"
 #: Rows per staging step.
 SLICE_ROWS = 131_072
+
+
+#: The rows of keys that a scan is limited to.
+Keys: TypeAlias = pa.Table | nw.LazyFrame[Any]
 
 
 class TableDraft:
@@ -72,20 +87,26 @@ class TableDraft:
         """The number of rows of the next version."""
         return sum(file.entry.rows for file in self.files)
 
-    def scan(self, keys: pa.Table | None = None, origin: str | None = None) -> tuple[nw.LazyFrame[Any], int]:
+    def scan(self, keys: Keys | None = None, origin: str | None = None) -> tuple[nw.LazyFrame[Any], int]:
         """The table as of the next version, and the number of rows of the scanned files.
 
         With `keys`: only rows with matching key columns (semi-join), from the files that may contain them.
         """
-        files = self.files if keys is None else [file for file in self.files if may_hold(file, keys)]
+        files = self.files
+        if isinstance(keys, pa.Table):
+            files = [file for file in files if may_hold(file, keys)]
         return self._scan(files, keys, origin), sum(file.entry.rows for file in files)
 
-    def _scan(self, files: Sequence[StagedFile], keys: pa.Table | None, origin: str | None) -> nw.LazyFrame[Any]:
-        paths = [self._path(file.entry) for file in files]
-        frame = self._engine.scan(paths, self.schema, origin)
-        if keys is None:
-            return frame
-        return frame.join(self._engine.frame(keys), on=keys.column_names, how="semi")
+    def _scan(self, files: Sequence[StagedFile], keys: Keys | None, origin: str | None) -> nw.LazyFrame[Any]:
+        if keys is not None:
+            return self._joined(files, keys, "semi", origin)
+        return self._engine.scan([self._path(file.entry) for file in files], self.schema, origin)
+
+    def _joined(
+        self, files: Sequence[StagedFile], keys: Keys, how: Literal["semi", "anti"], origin: str | None
+    ) -> nw.LazyFrame[Any]:
+        frame = self._engine.frame(keys) if isinstance(keys, pa.Table) else keys
+        return self._scan(files, None, origin).join(frame, on=frame.collect_schema().names(), how=how)
 
     def _path(self, entry: FileEntry) -> str:
         """The path of a file. Its old hash is verified first, because its rows may be rewritten under a new hash."""
@@ -93,17 +114,21 @@ class TableDraft:
             return self._tables.locate(self.name, entry.path)
         return self._believe(self.name, entry)
 
-    def pull(self, keys: pa.Table | None) -> tuple[pa.Table, int]:
+    def pull(self, keys: Keys | None) -> tuple[pa.Table, int]:
         """The rows with these keys (or all rows), each with its file in `ORIGIN`, and the number of rows read."""
-        if keys is not None and not keys.num_rows:
+        if isinstance(keys, pa.Table) and not keys.num_rows:
             return self._empty(), 0
         frame, n_read = self.scan(keys, ORIGIN)
         if not n_read:
             return self._empty(), 0
-        found = self._engine.collect(frame)
-        return conform_schema(found.drop_columns([ORIGIN]), self.schema, self.name).append_column(
-            ORIGIN, _file_names(found[ORIGIN])
-        ), n_read
+        return with_file_names(self._engine.collect(frame), self.schema, self.name), n_read
+
+    def pull_few(self, keys: Keys | None) -> tuple[pa.Table, int] | None:
+        """The result of `pull`; `None` if it has too many rows for memory."""
+        frame, n_read = self.scan(keys)
+        if not fit_in_memory(n_read) and (keys is None or not fit_in_memory(count_rows(self._engine, frame))):
+            return None
+        return self.pull(keys)
 
     def _empty(self) -> pa.Table:
         return empty_table(self.schema.append(pa.field(ORIGIN, pa.string())))
@@ -124,31 +149,75 @@ class TableDraft:
                 self._staged[file.entry.path] = file
             failpoint("publish.staged")
 
-    def exchange(
-        self, old: pa.Table, gone: Mask, new: pa.Table, keys: pa.Table | None, wins: Mask | None = None
-    ) -> int:
+    def exchange(self, old: pa.Table, gone: Mask, new: pa.Table, keys: Keys | None, wins: Mask | None = None) -> int:
         """Remove the `gone` rows of `old`, add `new` (its `wins`), and rewrite only the files with removed rows.
 
         `old` is the result of `pull(keys)`. Returns the number of rows read from rewritten files.
         """
-        origins = old[ORIGIN].filter(pa.array(gone)).unique().to_pylist()
+        removed = old.filter(pa.array(gone))
+        origins = removed[ORIGIN].unique().to_pylist()
         if not origins:
             self.add(new, wins)
             return 0
         files = [file for file in self.files if file.entry.path in set(origins)]
+        n_rows = sum(file.entry.rows for file in files)
+        if not fit_in_memory(n_rows):
+            stager = self._tables.stager(self.name, self.number)
+            self._rewrite_without(PartChange([], stager.stage(removed), dict(Counter(removed[ORIGIN].to_pylist()))))
+            self.add(new, wins)
+            return n_rows
         staying = old.filter(pc.and_(pc.is_in(old[ORIGIN], pa.array(origins)), pa.array(~gone))).drop_columns([ORIGIN])
         rest, n_read = [staying], 0
         if keys is not None:
             rest.append(self._others(files, keys))
-            n_read = sum(file.entry.rows for file in files)
+            n_read = n_rows
         self.drop(origins)
         self.add(pa.concat_tables([*rest, new if wins is None else winning_rows(new, wins)]))
         return n_read
 
-    def _others(self, files: Sequence[StagedFile], keys: pa.Table) -> pa.Table:
-        frame = self._scan(files, None, None)
-        frame = frame.join(self._engine.frame(keys), on=keys.column_names, how="anti")
-        return conform_schema(self._engine.collect(frame), self.schema, self.name)
+    def _others(self, files: Sequence[StagedFile], keys: Keys) -> pa.Table:
+        return conform_schema(self._engine.collect(self._joined(files, keys, "anti", None)), self.schema, self.name)
+
+    def exchange_in_parts(self, new: PersistedFrame, keys: Keys | None) -> PartChange:
+        """Replace the rows with these keys (or all rows) by `new`; equal rows stay. The engine compares and writes."""
+        stager = self._tables.stager(self.name, self.number)
+        old, n_read = self.scan(keys, ORIGIN)
+        if not n_read:
+            change = PartChange(self._engine.stage(new.frame, stager))
+        else:
+            n_old = n_read if keys is None else count_rows(self._engine, old)
+            exchange, parts = ExchangeRows(self.name, self.schema, stager), number_of_parts(n_old + new.rows)
+            by = exact_columns(self.schema)
+            change = merge_changes(self._engine.cogroup(old, new.frame, by, parts, exchange))
+        failpoint("publish.staged")
+        self._rewrite_without(change)
+        self._take(change.added)
+        return change
+
+    def _rewrite_without(self, change: PartChange) -> None:
+        """Write the files that have lost some of their rows again, and drop those that have lost all."""
+        some = [file for file in self.files if 0 < change.gone.get(file.entry.path, 0) < file.entry.rows]
+        rest: list[StagedFile] = []
+        if some:
+            rewrite = RewriteFiles(self.name, self.schema, self._tables.stager(self.name, self.number))
+            rows, removed = self._scan(some, None, ORIGIN), self.scan_staged(change.removed, origins=True)
+            names = pa.table({ORIGIN: [file.entry.path for file in some]})
+            removed = removed.join(self._engine.frame(names), on=ORIGIN, how="semi")
+            parts = number_of_parts(sum(file.entry.rows for file in some))
+            by = exact_columns(self.schema)
+            rest = merge_changes(self._engine.cogroup(rows, removed, by, parts, rewrite)).added
+            failpoint("publish.staged")
+        self.drop(list(change.gone))
+        self._take(rest)
+
+    def _take(self, files: Sequence[StagedFile]) -> None:
+        self._staged.update((file.entry.path, file) for file in files)
+
+    def scan_staged(self, files: Sequence[StagedFile], *, origins: bool = False) -> nw.LazyFrame[Any]:
+        """The rows of staged files; of removed rows with their `origins`."""
+        schema = self.schema.append(pa.field(ORIGIN, pa.string())) if origins else self.schema
+        frame = self._engine.scan([self._tables.locate(self.name, file.entry.path) for file in files], schema)
+        return frame.select(*schema.names)
 
     def drop(self, paths: Sequence[str]) -> None:
         """Remove files from the next version, including files that were staged in this draft."""
@@ -158,9 +227,13 @@ class TableDraft:
 
     def reshape(self, rows: pa.Table) -> None:
         """Replace the schema and all rows."""
-        self.drop([file.entry.path for file in self.files])
-        self.schema, self.is_reshaped = rows.schema, True
+        self.restart(rows.schema)
         self.add(rows)
+
+    def restart(self, schema: pa.Schema) -> None:
+        """Remove all rows, and have these columns from now on."""
+        self.drop([file.entry.path for file in self.files])
+        self.schema, self.is_reshaped = schema, True
 
     def widen(self, schema: pa.Schema) -> None:
         """Add columns: rewrite the files one by one, with nulls in the new columns."""
@@ -170,8 +243,10 @@ class TableDraft:
             self.drop([file.entry.path])
             self.add(conform_schema(rows, schema, self.name, fill=True))
 
-    def compact(self, most_rows: int | None = None) -> None:
-        """Merge small files if there are many, which bounds the number of files and the cost per publication."""
+    def compact(self, most_rows: int = MEMORY_ROWS) -> None:
+        """Merge small files if there are many, which bounds the number of files and the cost per publication. At most
+        about `most_rows` rows are merged, in memory.
+        """
         chosen = files_to_compact([(file.entry.path, file.entry.rows) for file in self.files], most_rows)
         if chosen:
             entries = {file.entry.path: file.entry for file in self.files}
@@ -182,6 +257,12 @@ class TableDraft:
     def _read(self, entry: FileEntry) -> pa.Table:
         self._path(entry)
         return self._tables.read(self.name, entry.path)
+
+
+def count_rows(engine: Engine, frame: nw.LazyFrame[Any]) -> int:
+    """The number of rows of a frame."""
+    found: int = engine.collect(frame.select(n=nw.len()))["n"][0].as_py()
+    return found
 
 
 def may_hold(file: StagedFile, keys: pa.Table) -> bool:
@@ -203,8 +284,3 @@ def _as_numbers(values: pa.ChunkedArray) -> np.ndarray[Any, Any]:
         values = values.cast(pa.int32())
     found: np.ndarray[Any, Any] = values.to_numpy()
     return found
-
-
-def _file_names(paths: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The last component of each path; engines return paths with or without a scheme."""
-    return pc.replace_substring_regex(paths, r"^.*/", "")

@@ -7,12 +7,14 @@ publication name all new versions at once.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
+import narwhals as nw
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -20,11 +22,13 @@ from tidemill.checks import defaults, evaluate, split_refused
 from tidemill.core.canonical import fingerprint
 from tidemill.core.clock import as_of, to_micros
 from tidemill.core.contract.contract import INCREMENT, KNOWN_AT, ROW
-from tidemill.core.ports import Lease
+from tidemill.core.ports import Engine, Lease
 from tidemill.core.records.ingest import Increment, Publication, RowCounts, Verdict
 from tidemill.core.row_ids import split_row_id
-from tidemill.lake import PublicationDraft
+from tidemill.lake import PublicationDraft, StagedChange, StreamMerge, TableChange
 from tidemill.lake.commitment import commitment
+from tidemill.lake.part_exchange import fit_in_memory
+from tidemill.lake.table_draft import Keys
 from tidemill.loop.ingest.arrivals import DayRows
 from tidemill.loop.ingest.sealed_table import sealed_table
 from tidemill.loop.project.declarations import StreamDeclaration, TableDeclaration
@@ -33,6 +37,7 @@ from tidemill.loop.project.stores import Stores
 from tidemill.sources.posted_events import DAMAGED
 
 _TIME = pa.timestamp("us", "UTC")
+Rows: TypeAlias = pa.Table | nw.LazyFrame[Any]
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,7 @@ def ingest_increment(
     counts = build.lay_in(arrival, _stamped(arrival, good), broken.num_rows)
     increment = _record(stores, arrival, counts)
     verdicts = [_check_stream(stores, graph, arrival, counts, history)]
-    if build.changed[arrival.stream.name].num_rows:
+    if build.changed[arrival.stream.name].n_changed:
         verdicts += [build.make(table, arrival, history) for table in graph.downstream([arrival.stream.name])]
     if arrival.day.outlier is not None:
         verdicts.append(Verdict(outcome="hold", failures=(arrival.day.outlier,), checked=1))
@@ -156,8 +161,8 @@ class _TableBuild:
 
     def __init__(self, stores: Stores, graph: ProjectGraph, draft: PublicationDraft) -> None:
         self.stores, self.graph, self.draft = stores, graph, draft
-        #: Table -> rows that this publication adds and removes.
-        self.changed: dict[str, pa.Table] = {}
+        #: Table -> what this publication adds and removes.
+        self.changed: dict[str, StreamMerge | TableChange | StagedChange] = {}
         for name, stream in graph.mill.streams.items():
             draft.declare(name, contract_schema(stream.contract), graph.personal(name))
         for table in graph.order:
@@ -170,7 +175,7 @@ class _TableBuild:
             rows = self._newest(stream, rows)
         personal = self.graph.personal(stream.name)
         merged = self.draft.merge_stream(stream.name, rows, stream.key, personal=personal)
-        self.changed[stream.name] = merged.changed
+        self.changed[stream.name] = merged
         return RowCounts(
             arrived=arrival.day.rows.num_rows + arrival.day.refused.num_rows,
             refused=refused + arrival.day.refused.num_rows,
@@ -182,44 +187,61 @@ class _TableBuild:
 
     def make(self, table: TableDeclaration, arrival: IncrementRows, history: Sequence[Mapping[str, float]]) -> Verdict:
         """Build a derived table: its touched keys if it declares `by=`, else in full; then check the changed rows."""
-        rows = self._make_touched(table) if table.by else self.make_whole(table)
-        expectations = self.graph.mill.expectations.get(table.name, [])
-        time_column = _event_time(self.graph, table.name)
-        return evaluate(
-            table.name,
-            rows,
-            expectations,
-            engine=self.stores.engine,
-            counts=None,
-            as_of=to_micros(arrival.as_of),
-            event_time=time_column,
-            history=history,
-        )
+        with self._made(table) as rows:
+            return evaluate(
+                table.name,
+                rows,
+                self.graph.mill.expectations.get(table.name, []),
+                engine=self.stores.engine,
+                counts=None,
+                as_of=to_micros(arrival.as_of),
+                event_time=_event_time(self.graph, table.name),
+                history=history,
+            )
 
-    def make_whole(self, table: TableDeclaration) -> pa.Table:
-        frames = {name: self.draft.scan(name) for name in table.inputs}
-        rows = self._collected(table, frames)
-        changes = self.draft.reshape(table.name, rows, personal=self.graph.personal(table.name))
-        self.changed[table.name] = changes.changed
-        return rows
+    def make_whole(self, table: TableDeclaration) -> None:
+        """Build a derived table in full."""
+        with self._exchanged(table, None):
+            pass
 
-    def _make_touched(self, table: TableDeclaration) -> pa.Table:
+    def _made(self, table: TableDeclaration) -> AbstractContextManager[Rows]:
+        """The rows of a table that are made again, in the table already."""
+        if not table.by:
+            return self._exchanged(table, None)
         by = list(table.by)
-        parts = [self.changed[name].select(by) for name in table.inputs if name in self.changed]
-        touched = pa.concat_tables(parts).group_by(by, use_threads=False).aggregate([])
-        frames = {name: self.draft.scan(name, touched) for name in table.inputs}
-        rows = self._collected(table, frames)
-        changes = self.draft.upsert(table.name, rows, by=by, touched=touched, personal=self.graph.personal(table.name))
-        self.changed[table.name] = changes.changed
-        return rows
+        parts = [self.changed[name].keys(by) for name in table.inputs if name in self.changed]
+        return self._exchanged(table, _distinct_keys(self.stores.engine, parts, by))
 
-    def _collected(self, table: TableDeclaration, frames: Mapping[str, Any]) -> pa.Table:
-        """The result of the function, cast to the column types of the dry run, so that engines with other integer
-        widths agree.
+    @contextmanager
+    def _exchanged(self, table: TableDeclaration, touched: Keys | None) -> Iterator[Rows]:
+        """Make the rows of a table, or those of touched keys, and exchange them. Rows that are made of few rows are
+        collected; others are evaluated once and stay where they are.
         """
-        schema = self.graph.schemas[table.name]
-        with naming_function(f"table {table.name!r}"):
-            return self.stores.engine.collect(self.graph.evaluate(table, frames)).select(schema.names).cast(schema)
+        before = self.draft.rows_read
+        frames = {name: self.draft.scan(name, touched) for name in table.inputs}
+        schema, personal = self.graph.schemas[table.name], self.graph.personal(table.name)
+        engine = self.stores.engine
+        with ExitStack() as stack:
+            with naming_function(f"table {table.name!r}"):
+                made = self.graph.evaluate(table, frames)
+                if fit_in_memory(self.draft.rows_read - before) and not isinstance(touched, nw.LazyFrame):
+                    # the types of the dry run, so that engines with other integer widths agree
+                    rows = engine.collect(made).select(schema.names).cast(schema)
+                else:
+                    kept = stack.enter_context(engine.persist(made.select(*schema.names), schema))
+                    rows = None
+            if rows is None:
+                self.changed[table.name] = self.draft.exchange(
+                    table.name, kept, schema, by=table.by, touched=touched, personal=personal
+                )
+                yield kept.frame
+            else:
+                self.changed[table.name] = (
+                    self.draft.reshape(table.name, rows, personal)
+                    if touched is None
+                    else self.draft.upsert(table.name, rows, by=table.by, touched=touched, personal=personal)
+                )
+                yield rows
 
     def _newest(self, stream: StreamDeclaration, rows: pa.Table) -> pa.Table:
         """The rows of a snapshot that are newer than the stored ones."""
@@ -232,6 +254,14 @@ class _TableBuild:
         both = pa.concat_tables([kept.select(new.column_names).cast(new.schema), new])
         newest = engine.collect(engine.frame(both).unique(key, keep="last", order_by=order))
         return newest.filter(pc.is_in(newest[ROW], value_set=new[ROW].combine_chunks()))
+
+
+def _distinct_keys(engine: Engine, parts: Sequence[Keys], by: Sequence[str]) -> Keys:
+    """The distinct keys of all parts; in memory, if all parts are."""
+    tables = [part for part in parts if isinstance(part, pa.Table)]
+    if len(tables) == len(parts):
+        return pa.concat_tables(tables).group_by(by, use_threads=False).aggregate([])
+    return nw.concat([engine.frame(part) if isinstance(part, pa.Table) else part for part in parts]).unique()
 
 
 def _stamped(arrival: IncrementRows, rows: pa.Table) -> pa.Table:
