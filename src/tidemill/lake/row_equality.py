@@ -130,11 +130,10 @@ def occurrence_ranks(values: Codes) -> Codes:
 
 def matching_rows(old: pa.Table, new: pa.Table, columns: Sequence[str]) -> tuple[Mask, Mask]:
     """Multiset intersection: masks of the rows of each side that have an equal, not yet matched row on the other."""
+    if not old.num_rows or not new.num_rows:
+        return np.zeros(old.num_rows, np.bool_), np.zeros(new.num_rows, np.bool_)
     both = row_codes(pa.concat_tables([old.select(columns), new.select(columns)]), columns)
+    _, both = np.unique(both, return_inverse=True)
     left, right = both[: old.num_rows], both[old.num_rows :]
-    _, paired = np.unique(
-        np.stack([both, np.r_[occurrence_ranks(left), occurrence_ranks(right)]]), axis=1, return_inverse=True
-    )
-    paired = paired.reshape(-1)
-    left, right = paired[: old.num_rows], paired[old.num_rows :]
-    return np.isin(left, right), np.isin(right, left)
+    n_left, n_right = (np.bincount(side, minlength=int(both.max()) + 1) for side in (left, right))
+    return occurrence_ranks(left) < n_right[left], occurrence_ranks(right) < n_left[right]
