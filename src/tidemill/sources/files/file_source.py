@@ -70,17 +70,20 @@ class FileSource:
         return tuple(f"{name} has not been read yet" for name in found if name not in names)
 
     def _name(self, path: Path) -> str:
-        return path.relative_to(self._base).as_posix() if path.is_relative_to(self._base) else path.as_posix()
+        return path.as_posix().removeprefix(self._base.as_posix() + "/")
 
     def _check_inside(self, paths: Iterable[Path], roots: Iterable[str]) -> None:
         """Raise `SettingError` for a file outside the project's folder and `roots`, also behind a symbolic link."""
         allowed = [self._base.resolve(), *((self._base / Path(root).expanduser()).resolve() for root in roots)]
-        folders: dict[Path, Path] = {}  # links of a folder are followed once
+        inside: set[Path] = set()  # folders, whose links are followed once
         for path in paths:
-            if path.parent not in folders:
-                folders[path.parent] = path.parent.resolve()
-            found = path.resolve() if path.is_symlink() else folders[path.parent] / path.name
-            if not any(found.is_relative_to(root) for root in allowed):
+            folder, is_link = path.parent, path.is_symlink()
+            if not is_link and folder in inside:
+                continue
+            found = path.resolve() if is_link else folder.resolve() / path.name
+            if any(found.is_relative_to(root) for root in allowed):
+                inside.update(() if is_link else (folder,))
+            else:
                 raise SettingError(
                     f"the source file:{self._url.path} has the file {found}, which is outside the project",
                     tip=f'if it belongs to the source, add source_roots = ["{found.parent}"] to the profile',
@@ -109,8 +112,6 @@ class FileSource:
 
 def _finished(paths: Iterable[Path]) -> list[Path]:
     """Files that are complete judging by their names, sorted."""
-    return sorted(
-        path
-        for path in paths
-        if path.is_file() and not path.name.startswith((".", "_")) and not path.name.endswith(_UNFINISHED)
-    )
+    named = (path for path in paths if not path.name.startswith((".", "_")) and not path.name.endswith(_UNFINISHED))
+    # by `parts`, as paths compare, but each is split once
+    return sorted((path for path in named if path.is_file()), key=lambda path: path.parts)
