@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -82,6 +83,59 @@ def tried(folder: Path, engine: str) -> str:
     done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=170, check=False)
     assert done.returncode == 0, done.stderr[-3_000:]
     return done.stdout
+
+
+#: A job whose tasks beat for two minutes. Once the engine has told of its stages, the process is told to stop.
+INTERRUPTED = """
+import os, signal, sys, time
+from pathlib import Path
+import pyarrow as pa
+from tidemill.backends.spark import SparkEngine
+from tidemill.core.backend import BackendContext
+
+BEAT = sys.argv[2]
+
+class Slow:
+    def __init__(self, beat):
+        self.beat = beat
+    def stage(self, rows):
+        for _ in range(600):
+            with open(self.beat, "a") as file:
+                file.write(".")
+            time.sleep(0.2)
+        return []
+
+def told(stages):
+    print(stages, flush=True)
+    if stages and Path(BEAT).exists():
+        os.kill(os.getpid(), signal.SIGINT)
+
+engine = SparkEngine.from_url(sys.argv[1], BackendContext(project=Path()))
+engine.watch(told)
+try:
+    engine.stage(engine.frame(pa.table({"a": [1, 2]})), Slow(BEAT))
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+    time.sleep(8)  # the process lives on: it is not its end that ends the tasks
+    print(Path(BEAT).stat().st_size)
+    time.sleep(3)
+    print(Path(BEAT).stat().st_size, flush=True)
+"""
+
+
+@pytest.mark.parametrize("server", [standalone, connect_server])
+def test_ctrl_c_ends_the_tasks_and_progress_is_told(tmp_path: Path, server: Any) -> None:
+    (tmp_path / "job.py").write_text(INTERRUPTED)
+    with server(tmp_path) as url:
+        words = [sys.executable, str(tmp_path / "job.py"), url, str(tmp_path / "beat")]
+        env = {name: value for name, value in os.environ.items() if not name.startswith("SPARK_")}
+        env["PYSPARK_PYTHON"] = sys.executable
+        done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=100, check=False)
+    told, _, after = done.stdout.partition("interrupted\n")
+    assert "EngineStage(number=" in told, done.stderr[-3_000:]
+    assert after, done.stderr[-3_000:]
+    earlier, later = after.split()
+    assert earlier == later
 
 
 def test_the_doctor_tries_the_engine(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from tidemill.backends import duckdb_sql
 from tidemill.backends.arrow_form import plain_rows
 from tidemill.core.backend import BackendContext
 from tidemill.core.empty_tables import empty_table
-from tidemill.core.ports import FileStager, PersistedFrame, StagedFile
+from tidemill.core.ports import EngineStage, FileStager, PersistedFrame, StagedFile
 
 #: Rows in memory at once where a frame is written.
 _BATCH_ROWS = 131_072
@@ -59,6 +59,9 @@ class PolarsEngine:
     def collect(self, frame: nw.LazyFrame[Any]) -> pa.Table:
         made: pl.DataFrame = frame.collect("polars").to_native()
         return _arrow(made)
+
+    def watch(self, listener: Callable[[Sequence[EngineStage]], None] | None) -> None:
+        pass
 
     @contextmanager
     def persist(self, frame: nw.LazyFrame[Any], schema: pa.Schema) -> Iterator[PersistedFrame]:

@@ -23,6 +23,7 @@ import narwhals as nw
 import pyarrow as pa
 
 from tidemill.backends.arrow_form import plain_rows, plain_schema
+from tidemill.backends.spark_jobs import Listener, running
 from tidemill.core.backend import BackendContext
 from tidemill.core.empty_tables import empty_table
 from tidemill.core.errors import BackendMissing, SettingError
@@ -71,6 +72,7 @@ class SparkEngine:
             if name in _SETTINGS and self.conf[name] != _SETTINGS[name]:
                 raise SettingError(f"the engine needs {name}={_SETTINGS[name]}", tip=f"leave {name} out")
         self._started: SparkSession | None = None
+        self._listener: Listener | None = None
 
     @classmethod
     def from_url(cls, url: str, context: BackendContext) -> SparkEngine:
@@ -129,7 +131,11 @@ class SparkEngine:
         return nw.from_native(found.withColumns(decimals) if decimals else found)
 
     def collect(self, frame: nw.LazyFrame[Any]) -> pa.Table:
-        return plain_rows(frame.to_native().toArrow())
+        with running(self.session, self._listener):
+            return plain_rows(frame.to_native().toArrow())
+
+    def watch(self, listener: Listener | None) -> None:
+        self._listener = listener
 
     @contextmanager
     def persist(self, frame: nw.LazyFrame[Any], schema: pa.Schema) -> Iterator[PersistedFrame]:
@@ -140,7 +146,9 @@ class SparkEngine:
         columns = [functions.col(f"`{field.name}`").cast(field.dataType).alias(field.name) for field in types]
         kept = frame.to_native().select(*columns).persist(StorageLevel.DISK_ONLY)
         try:
-            yield PersistedFrame(nw.from_native(kept), kept.count())
+            with running(self.session, self._listener):
+                rows = kept.count()
+            yield PersistedFrame(nw.from_native(kept), rows)
         finally:
             kept.unpersist()
 
@@ -150,7 +158,7 @@ class SparkEngine:
                 yield _results(msgspec.json.encode(file) for file in stager.stage(rows))
 
         # one action: another one would write all files again
-        with _no_pandas_warning():
+        with running(self.session, self._listener), _no_pandas_warning():
             made = frame.to_native().mapInArrow(write, f"{_RESULT} binary").toArrow()
         return [msgspec.json.decode(file, type=StagedFile) for file in made[_RESULT].to_pylist()]
 
@@ -170,7 +178,7 @@ class SparkEngine:
 
         part = functions.pmod(functions.xxhash64(*(functions.col(f"`{name}`") for name in by)), functions.lit(parts))
         sides = [frame.to_native().withColumn(_PART, part).groupBy(_PART) for frame in (left, right)]
-        with _no_pandas_warning():
+        with running(self.session, self._listener), _no_pandas_warning():
             made = sides[0].cogroup(sides[1]).applyInArrow(of_part, f"{_RESULT} binary").toArrow()
         results: list[bytes] = made[_RESULT].to_pylist()
         return results

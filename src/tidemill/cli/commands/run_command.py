@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import date
 from typing import Any
@@ -13,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tidemill.cli.context import CommandContext, DayParam, with_context
 from tidemill.core.formatting import count
+from tidemill.core.ports import EngineStage
 from tidemill.loop.pipeline.run import RunReport, run
 
 HELD = 3
@@ -47,9 +49,26 @@ def command(context: CommandContext, until: date | None, backfill: bool) -> int:
             elif what in ("rebuild", "features"):
                 bar.console.print(f"{what}: {', '.join(details.get('tables') or details.get('views') or [])}")
 
+        def working(stages: Sequence[EngineStage]) -> None:
+            bar.update(task, description=stages_line(stages) or bar.tasks[task].description)
+
+        context.stores.engine.watch(working)
         report = run(context.stores, context.graph, until=until, backfill=backfill, progress=progress)
     context.result(asdict(report), lambda out: show(out, report, context))
     return HELD if report.held else 0
+
+
+def stages_line(stages: Sequence[EngineStage]) -> str:
+    """The stages that an engine works on, in one line.
+
+    >>> stages_line([EngineStage(4, 200, 50, 1_250_000)])
+    'stage 4: 50 of 200 tasks, 1,250,000 rows'
+    """
+    lines = [
+        f"stage {one.number}: {one.tasks_done} of {one.tasks} tasks" + (f", {one.rows:,} rows" if one.rows else "")
+        for one in stages
+    ]
+    return "; ".join(lines)
 
 
 def show(out: Console, report: RunReport, context: CommandContext) -> None:

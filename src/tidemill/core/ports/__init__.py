@@ -17,6 +17,7 @@ from tidemill.core.lazy_imports import lazy_exports
 if TYPE_CHECKING:
     from tidemill.core.ports.blobs import Blobs as Blobs
     from tidemill.core.ports.engine import Engine as Engine
+    from tidemill.core.ports.engine import EngineStage as EngineStage
     from tidemill.core.ports.engine import PersistedFrame as PersistedFrame
     from tidemill.core.ports.event_log import DamagedPlace as DamagedPlace
     from tidemill.core.ports.event_log import EventBatch as EventBatch
@@ -45,7 +46,7 @@ else:
         __name__,
         {
             "blobs": "Blobs",
-            "engine": "Engine PersistedFrame",
+            "engine": "Engine EngineStage PersistedFrame",
             "event_log": "DamagedPlace EventBatch EventLog EventWriter LoggedEvent",
             "latest": "Latest LatestWriter MendableLatest",
             "leases": "Lease Leases",

@@ -23,6 +23,17 @@ class PersistedFrame:
     rows: int
 
 
+@dataclass(frozen=True)
+class EngineStage:
+    """The progress of one stage of an evaluation."""
+
+    number: int
+    tasks: int
+    tasks_done: int
+    #: Rows read so far; 0 if the engine does not count them.
+    rows: int = 0
+
+
 class Engine(Protocol):
     """Query engine: evaluates table functions over Narwhals lazy frames."""
 
@@ -51,6 +62,14 @@ class Engine(Protocol):
         """Evaluate a frame. The result has the same Arrow types with every engine.
 
         Text is `string`, every integer `int64`, every float `float64`, and a time `timestamp[us, UTC]`.
+        """
+        ...
+
+    def watch(self, listener: Callable[[Sequence[EngineStage]], None] | None) -> None:
+        """Call `listener` about twice a second with the active stages while an evaluation runs on another machine or in
+        another process, from a thread of its own; `None` stops that. An engine in this process never calls it.
+
+        An evaluation that an exception ends, such as Ctrl-C, is stopped where it runs.
         """
         ...
 
