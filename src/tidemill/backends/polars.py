@@ -85,19 +85,32 @@ class PolarsEngine:
         parts: int,
         apply: Callable[[pa.Table, pa.Table], bytes],
     ) -> list[bytes]:
-        with tempfile.TemporaryDirectory(prefix="tidemill-") as folder:
-            sides: list[pl.LazyFrame] = [frame.to_native() for frame in (left, right)]
-            for number, side in enumerate(sides):
-                key = (pl.struct(by).hash() % parts).alias(_PART)
-                target = pl.PartitionBy(Path(folder, str(number)), key=key, include_key=False)
-                side.sink_parquet(target, compression="lz4", statistics=False, mkdir=True)
-            results = []
-            for part in range(parts):
-                files = [sorted(Path(folder, str(number), f"{_PART}={part}").glob("*")) for number in range(2)]
-                if any(files):
-                    rows = [_part_rows(of_one, side) for of_one, side in zip(files, sides, strict=True)]
-                    results.append(apply(*rows))
-        return results
+        return [apply(*rows) for rows in _parts([left, right], by, parts)]
+
+    def map_parts(
+        self,
+        frame: nw.LazyFrame[Any],
+        by: Sequence[str],
+        parts: int,
+        apply: Callable[[pa.Table], pa.Table],
+        schema: pa.Schema,
+    ) -> nw.LazyFrame[Any]:
+        made = [apply(rows).select(schema.names).cast(schema) for (rows,) in _parts([frame], by, parts)]
+        return self.frame(pa.concat_tables([empty_table(schema), *made]))
+
+
+def _parts(frames: Sequence[nw.LazyFrame[Any]], by: Sequence[str], parts: int) -> Iterator[list[pa.Table]]:
+    """The rows of each frame in each part that has any, by way of files."""
+    with tempfile.TemporaryDirectory(prefix="tidemill-") as folder:
+        sides: list[pl.LazyFrame] = [frame.to_native() for frame in frames]
+        for number, side in enumerate(sides):
+            key = (pl.struct(by).hash() % parts).alias(_PART)
+            target = pl.PartitionBy(Path(folder, str(number)), key=key, include_key=False)
+            side.sink_parquet(target, compression="lz4", statistics=False, mkdir=True)
+        for part in range(parts):
+            files = [sorted(Path(folder, str(number), f"{_PART}={part}").glob("*")) for number in range(len(sides))]
+            if any(files):
+                yield [_part_rows(of_one, side) for of_one, side in zip(files, sides, strict=True)]
 
 
 def _arrow(rows: pl.DataFrame) -> pa.Table:

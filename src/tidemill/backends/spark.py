@@ -170,18 +170,38 @@ class SparkEngine:
         parts: int,
         apply: Callable[[pa.Table, pa.Table], bytes],
     ) -> list[bytes]:
-        from pyspark.sql import functions
-
         def of_part(first: pa.Table, second: pa.Table) -> pa.Table:
             rows = [plain_rows(side.drop_columns([_PART])) for side in (first, second)]
             return pa.Table.from_batches([_results([apply(*rows)])])
 
-        part = functions.pmod(functions.xxhash64(*(functions.col(f"`{name}`") for name in by)), functions.lit(parts))
-        sides = [frame.to_native().withColumn(_PART, part).groupBy(_PART) for frame in (left, right)]
+        sides = [frame.to_native().withColumn(_PART, _part_of(by, parts)).groupBy(_PART) for frame in (left, right)]
         with running(self.session, self._listener), _no_pandas_warning():
             made = sides[0].cogroup(sides[1]).applyInArrow(of_part, f"{_RESULT} binary").toArrow()
         results: list[bytes] = made[_RESULT].to_pylist()
         return results
+
+    def map_parts(
+        self,
+        frame: nw.LazyFrame[Any],
+        by: Sequence[str],
+        parts: int,
+        apply: Callable[[pa.Table], pa.Table],
+        schema: pa.Schema,
+    ) -> nw.LazyFrame[Any]:
+        def of_part(rows: pa.Table) -> pa.Table:
+            return apply(plain_rows(rows.drop_columns([_PART]))).select(schema.names).cast(schema)
+
+        grouped = frame.to_native().withColumn(_PART, _part_of(by, parts)).groupBy(_PART)
+        with _no_pandas_warning():
+            made: nw.LazyFrame[Any] = nw.from_native(grouped.applyInArrow(of_part, _spark_schema(schema)))
+        return made
+
+
+def _part_of(by: Sequence[str], parts: int) -> Any:
+    """The number of the part of each row, from 0, as a Spark column."""
+    from pyspark.sql import functions
+
+    return functions.pmod(functions.xxhash64(*(functions.col(f"`{name}`") for name in by)), functions.lit(parts))
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import narwhals as nw
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -73,6 +74,15 @@ def part_as_json(left: pa.Table, right: pa.Table) -> bytes:
     """The rows of a part and their types."""
     types = [str(field.type) for rows in (left, right) for field in rows.schema]
     return msgspec.json.encode({"left": left.to_pydict(), "right": right.to_pydict(), "types": types})
+
+
+TOTAL = pa.schema([("k", pa.string()), ("n", pa.int64()), ("half", pa.float64())])
+
+
+def total_of_part(rows: pa.Table) -> pa.Table:
+    """The sum of `n` of each key of a part."""
+    found = rows.group_by("k").aggregate([("n", "sum")])
+    return pa.table({"half": pc.divide(found["n_sum"].cast(pa.float64()), 2.0), "n": found["n_sum"], "k": found["k"]})
 
 
 def refuse_part(left: pa.Table, right: pa.Table) -> bytes:
@@ -225,6 +235,18 @@ class EngineSuite:
         assert all(part["types"] == ["string", "int64", "double", "string", "int64"] for part in parts)
         none = engine.frame(one).filter(nw.col("n") < 0)
         assert engine.cogroup(none, none, ["k", "n"], 2, part_as_json) == []
+
+    def test_a_frame_is_made_from_the_rows_of_each_part(self, engine: Engine) -> None:
+        rows = pa.table({"k": ["a", "b", None, "a", "c", "b"], "n": [1, 2, 3, 4, 5, 6]})
+        for frame in (engine.frame(rows), engine.frame(rows).filter(nw.col("n") < 0)):
+            made = engine.map_parts(frame, ["k"], 3, total_of_part, TOTAL)
+            found = engine.collect(made.filter(nw.col("n") > 0))
+            assert found.schema.types == TOTAL.types
+            by_key: dict[str | None, list[tuple[int, float]]] = {}
+            for row in found.to_pylist():
+                by_key.setdefault(row["k"], []).append((row["n"], row["half"]))
+            assert len(by_key) in (0, 4)  # each key in one part only
+            assert by_key in ({}, {"a": [(5, 2.5)], "b": [(8, 4.0)], None: [(3, 1.5)], "c": [(5, 2.5)]})
 
     def test_a_failure_in_a_part_reaches_the_caller(self, engine: Engine) -> None:
         frame = engine.frame(ratings())

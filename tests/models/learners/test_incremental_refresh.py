@@ -11,7 +11,7 @@ from known_worlds import DAY, NOW, checkerboard, events
 from tidemill import models
 from tidemill.core.errors import LearnError
 from tidemill.models import EventFacts, Interactions, LearnerSpec, Recommender, learn, learner_of, open_recommender
-from tidemill.models.learners.additive_counts import counted
+from tidemill.models.counts.additive_counts import counted
 from tidemill.models.learners.incremental_refresh import counts_to_refresh, days_to_refresh, refresh_from_counts
 from tidemill.models.recommender.recommender_file import write_recommender
 

@@ -10,8 +10,8 @@ import scipy.sparse as sp
 from known_worlds import DAY, NOW, checkerboard, events
 
 from tidemill.models import Interactions
+from tidemill.models.counts.pair_counts import FLOOR, SAME_DAY, SMOOTH, cooccurrence_matrix
 from tidemill.models.learners.item_knn import cosine_matrix
-from tidemill.models.learners.pair_counts import FLOOR, SAME_DAY, SMOOTH, cooccurrence_matrix
 from tidemill.models.recommender.item_lists import ItemLists
 
 PLAIN = {"half_life_days": 1e12, "gap_days": 10.0, "backward": 0.0, "damping": 0.0, "max_lag": 60}

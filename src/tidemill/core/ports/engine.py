@@ -99,3 +99,14 @@ class Engine(Protocol):
         are: it is pickled, and may run again for a part of which the result was lost.
         """
         ...
+
+    def map_parts(
+        self,
+        frame: nw.LazyFrame[Any],
+        by: Sequence[str],
+        parts: int,
+        apply: Callable[[pa.Table], pa.Table],
+        schema: pa.Schema,
+    ) -> nw.LazyFrame[Any]:
+        """A frame of the rows that `apply`, as in `cogroup`, returns for the rows of each part, with `schema`."""
+        ...

@@ -22,7 +22,7 @@ from tidemill.loop.project.declarations import RecommenderDeclaration
 from tidemill.loop.project.graph import ProjectGraph
 from tidemill.loop.project.stores import Stores
 from tidemill.models import Interactions
-from tidemill.models.learners.additive_counts import Counts, CountSettings, counted
+from tidemill.models.counts.additive_counts import Counts, CountSettings, counted
 from tidemill.models.recommender.recommender import Recommender as Learned
 from tidemill.release import seal_bundle, verify_bundle
 

@@ -11,12 +11,13 @@ from typing import Annotated, Any, ClassVar
 from msgspec import Meta
 
 from tidemill.core.search_space import Space
-from tidemill.models.learners.additive_counts import CountedLists, RecentEvents
+from tidemill.models.counts.additive_counts import CountedLists, RecentEvents
+from tidemill.models.counts.engine_counts import CooccurrenceBound
+from tidemill.models.counts.pair_counts import PairCounts, PairSettings
 from tidemill.models.learners.learner import Capabilities
 from tidemill.models.learners.list_learner import ListLearner
-from tidemill.models.learners.pair_counts import PairCounts, PairSettings
 from tidemill.models.learners.settings import Count, NotNegative, Positive, Share, TimeLength, in_days, number, whole
-from tidemill.models.learners.two_hop import two_hop_weights
+from tidemill.models.learners.two_hop import WIDTH, two_hop_weights
 from tidemill.models.recommender.item_lists import ItemLists
 
 
@@ -96,4 +97,5 @@ def pair_lists(
         matrix = counts.matrix(items, as_of, recent=late, **shape)
         return ItemLists.from_matrix(two_hop_weights(matrix) if hops == 2 else matrix, neighbours)
 
-    return CountedLists(settings, lists, trend_days if shape.get("trend") else 0)
+    bound = CooccurrenceBound(WIDTH if hops == 2 else neighbours, trend_days, shape)
+    return CountedLists(settings, lists, trend_days if shape.get("trend") else 0, bound)

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from tidemill.core.errors import LearnError, TooLittleData
-from tidemill.models.learners.additive_counts import CountedLists, Counts, CountSettings
+from tidemill.models.counts.additive_counts import CountedLists, Counts, CountSettings
 from tidemill.models.learners.learner import LearnerSpec, PartRecipe
 from tidemill.models.learners.registry import learner_of
 from tidemill.models.recommender.event_facts import EventFacts

@@ -16,14 +16,15 @@ import numpy as np
 import scipy  # its parts are loaded when they are first used
 
 from tidemill.core.search_space import Space
-from tidemill.models.learners.additive_counts import CountedLists, RecentEvents
-from tidemill.models.learners.exact_pair_sums import PairSums, where
-from tidemill.models.learners.item_tally import ItemTally
+from tidemill.models.counts.additive_counts import CountedLists, RecentEvents
+from tidemill.models.counts.engine_counts import CosineBound
+from tidemill.models.counts.exact_pair_sums import PairSums, from_entries, where
+from tidemill.models.counts.item_tally import ItemTally
 from tidemill.models.learners.learner import Capabilities
 from tidemill.models.learners.list_learner import ListLearner
 from tidemill.models.learners.settings import NotNegative, number, whole
 from tidemill.models.learners.user_item_matrix import LONGEST, taken_by
-from tidemill.models.recommender.interactions import F32, I32, Interactions
+from tidemill.models.recommender.interactions import F32, I32, I64, Interactions
 from tidemill.models.recommender.item_lists import ItemLists
 
 
@@ -51,7 +52,7 @@ def cosine_lists(shrinkage: float, neighbours: int) -> CountedLists:
     def lists(counts: CommonCounts, items: Sequence[str], as_of: int, recent: RecentEvents) -> ItemLists:
         return ItemLists.from_matrix(counts.cosine(items, shrinkage=shrinkage), neighbours)
 
-    return CountedLists(CommonSettings(), lists)
+    return CountedLists(CommonSettings(), lists, bound=CosineBound(shrinkage, neighbours))
 
 
 def cosine_matrix(events: Interactions, *, shrinkage: float) -> scipy.sparse.csr_matrix[Any]:
@@ -65,6 +66,14 @@ class CommonSettings(msgspec.Struct, frozen=True, kw_only=True, tag="common"):
     def none(self) -> CommonCounts:
         """Empty counts."""
         return CommonCounts(ItemTally.none(), PairSums.none(0))
+
+    def pair_sums(self, events: Interactions, place: I32, n: int) -> list[tuple[int, Any]]:
+        """The matrix of common users."""
+        return [(0, _shared(events, place, n))]
+
+    def from_sums(self, tally: ItemTally, span: I64, a: I64, b: I64, sums: I64) -> CommonCounts:
+        """Counts from its entries."""
+        return CommonCounts(tally, PairSums.none(0).plus(from_entries(a, b, sums, tally.n_items)))
 
     def open(self, folder: Path) -> CommonCounts:
         """Counts that were written into `folder`."""

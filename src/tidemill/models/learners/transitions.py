@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from tidemill.core.search_space import Space
-from tidemill.models.learners.additive_counts import CountedLists
+from tidemill.models.counts.additive_counts import CountedLists
+from tidemill.models.counts.pair_counts import PairSettings
 from tidemill.models.learners.cooccurrence import pair_lists
 from tidemill.models.learners.learner import Capabilities, LearnerSpec
-from tidemill.models.learners.pair_counts import PairSettings
 from tidemill.models.learners.settings import Count, Share, TimeLength, in_days, number, whole
 from tidemill.models.recommender.history_weights import HistoryWeights
 

@@ -87,6 +87,14 @@ def summed(rows: I32, columns: I32, numbers: I64, n: int) -> scipy.sparse.csr_ma
     return total
 
 
+def from_entries(rows: I64, columns: I64, sums: I64, n: int) -> scipy.sparse.csr_matrix[Any]:
+    """Entries in the order of rows and columns, each once, as int64 (n, n)."""
+    if len(sums) and (sums.max() > LARGEST or sums.min() < -LARGEST):
+        raise LearnError("the co-occurrence count of two items is too large", tip="train on fewer events")
+    starts = np.searchsorted(rows, np.arange(n + 1))
+    return _csr(sums, columns.astype(np.int32), starts.astype(np.int64))
+
+
 def added(parts: Iterable[scipy.sparse.csr_matrix[Any]], n: int) -> scipy.sparse.csr_matrix[Any]:
     """The sum of several matrices, int64 (n, n)."""
     total = _empty(n)

@@ -27,9 +27,9 @@ import scipy  # its parts are loaded when they are first used
 
 from tidemill.core.errors import BundleCorrupt, FormatTooNew, LearnError
 from tidemill.core.record_format import decode_json
+from tidemill.models.counts.exact_pair_sums import LARGEST, PairSums, added, from_entries, grown, summed
+from tidemill.models.counts.item_tally import ItemTally
 from tidemill.models.formats.arrays import open_array, write_array
-from tidemill.models.learners.exact_pair_sums import LARGEST, PairSums, added, grown, summed
-from tidemill.models.learners.item_tally import ItemTally
 from tidemill.models.recommender.event_facts import DAY_US
 from tidemill.models.recommender.interactions import F64, I32, I64, Interactions
 
@@ -75,6 +75,25 @@ class PairSettings(msgspec.Struct, frozen=True, kw_only=True, tag="pairs"):
         """Empty counts."""
         return PairCounts(self, ItemTally.none(), {})
 
+    def pair_sums(self, events: Interactions, place: I32, n: int) -> list[tuple[int, Any]]:
+        """By span: pairs int64 (n, n) of "the column's item was taken after the row's"; events on the diagonal."""
+        found = []
+        for number, pairs, taken in _counted(events, place, n, self):
+            found.append((number, (pairs + scipy.sparse.diags_array(taken, dtype=np.int64)).tocsr()))
+        return found
+
+    def from_sums(self, tally: ItemTally, span: I64, a: I64, b: I64, sums: I64) -> PairCounts:
+        """Counts from the entries of these matrices."""
+        spans = {}
+        newest = int(span.max()) if len(span) else 0
+        for number in np.unique(span[span > newest - SPANS]).tolist():
+            own, here = (span == number) & (a == b), (span == number) & (a != b)
+            taken = np.zeros(tally.n_items, np.int64)
+            taken[a[own]] = sums[own]
+            pairs = from_entries(a[here], b[here], sums[here], tally.n_items)
+            spans[number] = _Span(PairSums.none(tally.n_items), np.zeros(0, np.int64)).plus(pairs, taken)
+        return PairCounts(self, tally, spans)
+
     def open(self, folder: Path) -> PairCounts:
         """Counts with these settings, written into `folder`; raises `BundleCorrupt` if theirs differ."""
         found = PairCounts.open(folder)
@@ -96,6 +115,15 @@ class _Span:
         if both.max(initial=0) > LARGEST:
             raise LearnError("the event count of an item is too large", tip="train on fewer events")
         return _Span(self.pairs.plus(pairs), both)
+
+
+@dataclass(frozen=True, eq=False)
+class ItemFactors:
+    """Factors of the entries of a matrix, float64 (n_items): of rows, of columns, and of columns after the power."""
+
+    left: F64
+    right: F64
+    boost: F64
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,6 +174,10 @@ class PairCounts:
         places = self.tally.places(items)
         return np.where(places >= 0, total[places], 0.0) if len(total) else np.zeros(len(items))
 
+    def decays(self, as_of: int) -> dict[int, float]:
+        """Span -> the weight at `as_of` of a unit of its counts."""
+        return {number: self.settings.decay(number, as_of) / UNIT for number in self._spans}
+
     def matrix(
         self,
         items: Sequence[str],
@@ -168,20 +200,43 @@ class PairCounts:
         both = self._forward(items, as_of)
         if backward:
             both = (both + backward * both.T).tocsr()
-        frequency = self.frequency(items, as_of)
-        left = (frequency + smooth) ** -damping
-        right = (frequency + smooth) ** -(damping if damping_to is None else damping_to)
-        both.data *= np.repeat(left, np.diff(both.indptr)) * right[both.indices]
+        factors = self.factors(
+            items, as_of, damping=damping, damping_to=damping_to, smooth=smooth, trend=trend, recent=recent
+        )
+        both.data *= np.repeat(factors.left, np.diff(both.indptr)) * factors.right[both.indices]
         if power != 1:
             both.data **= power
         if trend:
-            if recent is None or len(recent) != len(items):
-                raise LearnError("a trend needs the recent events of each item")
-            both.data *= (((recent + TREND[0]) / (frequency + TREND[1])) ** trend)[both.indices]
+            both.data *= factors.boost[both.indices]
         single: scipy.sparse.csr_matrix[Any] = both.astype(np.float32)
         single.eliminate_zeros()
         single.sort_indices()
         return single
+
+    def factors(
+        self,
+        items: Sequence[str],
+        as_of: int,
+        *,
+        damping: float,
+        damping_to: float | None = None,
+        smooth: float = SMOOTH,
+        trend: float = 0.0,
+        recent: npt.NDArray[Any] | None = None,
+        **_: Any,
+    ) -> ItemFactors:
+        """What the entries of `matrix` are multiplied by; it takes the same arguments."""
+        frequency = self.frequency(items, as_of)
+        boost = np.ones(len(items))
+        if trend:
+            if recent is None or len(recent) != len(items):
+                raise LearnError("a trend needs the recent events of each item")
+            boost = ((recent + TREND[0]) / (frequency + TREND[1])) ** trend
+        return ItemFactors(
+            left=(frequency + smooth) ** -damping,
+            right=(frequency + smooth) ** -(damping if damping_to is None else damping_to),
+            boost=boost,
+        )
 
     def _forward(self, items: Sequence[str], as_of: int) -> scipy.sparse.csr_matrix[Any]:
         """float64 (n_items, n_items) for `items`: the weights of "the column's item was taken after the row's"."""

@@ -15,9 +15,9 @@ from known_worlds import DAY, NOW, checkerboard, events
 
 from tidemill.core.errors import BundleCorrupt, FormatTooNew, LearnError
 from tidemill.models import Interactions
-from tidemill.models.learners.exact_pair_sums import ASIDE
-from tidemill.models.learners.item_tally import ItemTally
-from tidemill.models.learners.pair_counts import (
+from tidemill.models.counts.exact_pair_sums import ASIDE
+from tidemill.models.counts.item_tally import ItemTally
+from tidemill.models.counts.pair_counts import (
     FLOOR,
     SAME_DAY,
     SMOOTH,
