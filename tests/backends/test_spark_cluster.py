@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import venv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -74,12 +75,13 @@ if __name__ == "__main__":
 """
 
 
-def tried(folder: Path, engine: str) -> str:
+def tried(folder: Path, engine: str, python: str = sys.executable) -> str:
     (folder / ".tidemill" / "lake").mkdir(parents=True, exist_ok=True)
     (folder / "tidemill.toml").write_text(f'[laptop]\nengine = "{engine}"\nlake = ".tidemill/lake"\n')
     (folder / "tried.py").write_text(TRIED)
     words = [sys.executable, str(folder / "tried.py"), str(folder)]
     env = {name: value for name, value in os.environ.items() if not name.startswith("SPARK_")}
+    env["PYSPARK_PYTHON"] = python
     done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=170, check=False)
     assert done.returncode == 0, done.stderr[-3_000:]
     return done.stdout
@@ -142,6 +144,10 @@ def test_the_doctor_tries_the_engine(tmp_path: Path) -> None:
     with standalone(tmp_path) as url:
         said = tried(tmp_path, f"{url}?spark.executor.memory=512m&spark.cores.max=1")
         assert said.startswith("well: spark reads rows in memory and a file in "), said
+        bare = tmp_path / "bare"
+        venv.create(bare, symlinks=True)
+        said = tried(tmp_path, f"{url}?spark.executor.memory=512m&spark.cores.max=1", str(bare / "bin" / "python"))
+        assert "wrong: " in said and "the Python of its workers has no " in said, said
         said = tried(tmp_path, f"{url}?spark.sql.session.timeZone=Asia/Tokyo")
         assert said.startswith("wrong: ") and "needs spark.sql.session.timeZone=UTC" in said
     assert not list((tmp_path / ".tidemill" / "lake").iterdir())

@@ -18,6 +18,8 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from tidemill.core.errors import TidemillError
+from tidemill.core.ports import StagedFile
+from tidemill.core.records.ingest import FileEntry
 from tidemill.core.redaction import redact
 from tidemill.core.settings import Settings
 from tidemill.loop.project.existing_vault import ExistingVault
@@ -103,7 +105,7 @@ def _java() -> DoctorFinding:
 
 
 def _engine(settings: Settings) -> DoctorFinding:
-    """Tries the engine: rows in memory, and a file next to the tables, which its workers must find too."""
+    """Tries the engine: rows in memory, a file next to the tables, which its workers must find, and their tidemill."""
     found: list[DoctorFinding] = []
     trial = threading.Thread(target=lambda: found.append(_engine_trial(settings)), daemon=True)
     trial.start()
@@ -124,16 +126,31 @@ def _engine_trial(settings: Settings) -> DoctorFinding:
                 parquet.write_table(rows, Path(folder) / "rows.parquet")
                 tried[f"a file in {lake}"] = engine.scan([f"{folder}/rows.parquet"], rows.schema)
             found = {what: engine.collect(frame.filter(nw.col("n") % 2 == 0)) for what, frame in tried.items()}
+        versions = {file.entry.path for file in engine.stage(engine.frame(rows), VersionTrial())}
     except Exception as problem:  # an engine may raise anything; the rows are none of the project's
         first = next(iter(str(problem).strip().splitlines()), "")
         says = problem.message if isinstance(problem, TidemillError) else f"{type(problem).__name__}: {first[:300]}"
+        if "No module named 'tidemill'" in str(problem):
+            says = "the Python of its workers has no tidemill: install it there, and set PYSPARK_PYTHON to that Python"
         says = f"{settings.engine} does not work: {says}"
         return DoctorFinding(what="engine", state="wrong", says=redact(says))
     wrong = [what for what, got in found.items() if sorted(got["n"].to_pylist()) != list(range(0, 1_000, 2))]
     if wrong:
         return DoctorFinding(what="engine", state="wrong", says=f"it returns other rows of {' and '.join(wrong)}")
+    own = metadata.version("tidemill")
+    if versions != {own}:
+        says = f"its workers have tidemill {', '.join(sorted(versions))}, and this process {own}"
+        return DoctorFinding(what="engine", state="wrong", says=says)
     took = f"{time.monotonic() - began:.1f} s, its start included"
     return DoctorFinding(what="engine", state="well", says=f"{engine.name} reads {' and '.join(found)} ({took})")
+
+
+class VersionTrial:
+    """A stager that writes nothing, and gives the version of tidemill that the engine's workers have as the path."""
+
+    def stage(self, rows: pa.Table) -> list[StagedFile]:
+        """One entry for the rows."""
+        return [StagedFile(entry=FileEntry(path=metadata.version("tidemill"), rows=rows.num_rows))]
 
 
 def _source(name: str, url: str, project: Path) -> DoctorFinding:
