@@ -313,4 +313,7 @@ def _days(rows: pa.Table) -> npt.NDArray[np.int64]:
 
 def _of_day(rows: pa.Table, days: npt.NDArray[np.int64], order: npt.NDArray[np.intp], day: int) -> pa.Table:
     start, end = np.searchsorted(days, [day, day + 1], sorter=order)
-    return rows.take(pa.array(np.sort(order[start:end])))
+    places = np.sort(order[start:end])
+    if len(places) and places[-1] - places[0] + 1 == len(places):  # neighbours, as in a backfill: no copy
+        return rows.slice(places[0], len(places))
+    return rows.take(pa.array(places))
