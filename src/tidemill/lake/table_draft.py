@@ -98,7 +98,7 @@ class TableDraft:
         return self._scan(files, keys, origin), sum(file.entry.rows for file in files)
 
     def _scan(self, files: Sequence[StagedFile], keys: Keys | None, origin: str | None) -> nw.LazyFrame[Any]:
-        if keys is not None:
+        if keys is not None and files:
             return self._joined(files, keys, "semi", origin)
         return self._engine.scan([self._path(file.entry) for file in files], self.schema, origin)
 

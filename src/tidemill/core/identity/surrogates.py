@@ -13,6 +13,7 @@ import hmac
 import os
 import time
 from collections.abc import Collection, Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
@@ -30,6 +31,8 @@ _TRIPLES = [a + b + c for a in _LETTERS for b in _LETTERS for c in _LETTERS]
 # First byte of every sealed value: encrypted under the vault's key, or under the keys of the people in it.
 _SCHEME, _PEOPLE = b"\x01", b"\x02"
 _NONCE = 12
+#: Entries that are stored at once.
+_ENTRIES = 65_536
 #: Cache of people's keys: maximum number, and lifetime in seconds. The lifetime limits how long a process can still use
 #: a key that another process destroyed.
 KEPT_KEYS, KEPT_S = 100_000, 60.0
@@ -89,12 +92,14 @@ class Vault:
 
     def remember(self, kind: str, surrogates: Sequence[str], identifiers: Sequence[str]) -> int:
         """Store the identifiers of `surrogates`; known ones cost only a look-up. Returns the number of new entries."""
-        by_surrogate = dict(zip(surrogates, identifiers, strict=True))
-        known = self._store.known(list(by_surrogate))
-        new = [(surrogate, identifier) for surrogate, identifier in by_surrogate.items() if surrogate not in known]
-        if new:
-            self._store.put(self._entry(kind, surrogate, identifier) for surrogate, identifier in new)
-        return len(new)
+        pairs, n_new = zip(surrogates, identifiers, strict=True), 0
+        while by_surrogate := dict(islice(pairs, _ENTRIES)):
+            known = self._store.known(list(by_surrogate))
+            new = [(surrogate, identifier) for surrogate, identifier in by_surrogate.items() if surrogate not in known]
+            if new:
+                self._store.put(self._entry(kind, surrogate, identifier) for surrogate, identifier in new)
+            n_new += len(new)
+        return n_new
 
     def identity(self, surrogate: str) -> tuple[str, str]:
         """`(kind, identifier)` of a surrogate. Raises `NoSuchSubject` if there is no entry."""

@@ -8,6 +8,8 @@ from os import stat_result
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from tidemill.core.clock import to_micros
 from tidemill.core.contract.contract import Contract
@@ -21,7 +23,7 @@ from tidemill.sources.files.file_state import FileState, file_source_state
 from tidemill.sources.files.file_url import FileUrl
 from tidemill.sources.files.mapping import refuse_lost
 from tidemill.sources.files.scan import DueDays, FileScan, ScanContext, scan
-from tidemill.sources.files.type_conversion import LINE, to_arrow
+from tidemill.sources.files.type_conversion import LINE, joined_rows, to_arrow
 
 #: A last line without a line end is read once its file has not changed for this long.
 SETTLED = timedelta(seconds=10)
@@ -36,7 +38,7 @@ class FileReading:
         self._contract, self._url, self._register, self._request = contract, url, register, request
         #: Number of a file -> the last line whose rows were read.
         self._lines_taken = dict(taken)
-        self._good: list[pl.DataFrame] = []
+        self._good: list[pa.Table] = []
         self._refused: list[pl.DataFrame] = []
         self._notes: list[str] = []
         self._totals = dict.fromkeys(ReadStats.__struct_fields__, 0)
@@ -121,7 +123,10 @@ class FileReading:
         self._totals["pending"] += found.pending
         row = (pl.lit(row_id(file.number, 0), pl.Int64) + pl.col(LINE)).alias("_row")
         name = pl.lit(file.path).alias("file")
-        self._good += [frame.with_columns(row) for frame in found.rows if frame.height]
+        self._good += [
+            table.drop_columns([LINE]).append_column("_row", pc.add(table[LINE], row_id(file.number, 0)))
+            for table in found.rows
+        ]
         self._refused += [frame.with_columns(row, name) for frame in found.refused if frame.height]
 
     def _note(self, name: str, entry: FileState | None, identity: FileIdentity, found: FileScan) -> None:
@@ -145,7 +150,7 @@ class FileReading:
         for file in self._register.lost(self._request.after):
             self._notes.append(f"{file.path} is missing or was overwritten; it had rows up to {file.last_day}")
         return SourceRead(
-            good=to_arrow(self._good, good_schema(self._contract)),
+            good=joined_rows(self._good, good_schema(self._contract)),
             refused=to_arrow(refused, REFUSED),
             state=file_source_state(kind, files, self._lines_taken),
             names={file.number: file.path for file in files},

@@ -9,6 +9,7 @@ from datetime import date, datetime
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 
 from tidemill.core.errors import SchemaChanged
 from tidemill.core.source_read import DAY, RAW_LIMIT
@@ -24,7 +25,7 @@ from tidemill.sources.files.file_state import FileState
 from tidemill.sources.files.json_lines import JsonLines
 from tidemill.sources.files.mapping import ColumnMapping
 from tidemill.sources.files.parquet_rows import parquet_rows
-from tidemill.sources.files.type_conversion import LINE, convert_types
+from tidemill.sources.files.type_conversion import LINE, arrow_table, convert_types, scanned_schema
 
 #: With fewer new lines, invalid lines are refused one by one and never count as a schema change.
 _MOST_OF = 10
@@ -72,7 +73,8 @@ class FileScan:
     """The result of a scan of a file."""
 
     mapping: ColumnMapping | None
-    rows: list[pl.DataFrame] = field(default_factory=list)
+    #: As Arrow tables from the first block on, so that all rows are never held in two forms.
+    rows: list[pa.Table] = field(default_factory=list)
     refused: list[pl.DataFrame] = field(default_factory=list)
     lines: int = 0
     bytes: int = 0
@@ -99,7 +101,8 @@ class FileScan:
 
     def narrow(self, due: DueDays) -> None:
         """Keep only the rows that are due."""
-        self.rows = [due.due_rows(frame) for frame in self.rows]
+        frames = [due.due_rows(pl.DataFrame(table)) for table in self.rows]
+        self.rows = [arrow_table(frame, table.schema) for frame, table in zip(frames, self.rows, strict=True)]
         self.refused = [due.due_rows(frame) for frame in self.refused]
 
 
@@ -201,7 +204,8 @@ def _take(
         result.last_day = max(last, result.last_day or last)
         if due.until is not None and last > due.until:
             result.pending += int((rows[DAY] > due.until).sum())
-    result.rows.append(due.due_rows(rows))
+    if not (kept := due.due_rows(rows)).is_empty():
+        result.rows.append(arrow_table(kept, scanned_schema(result.mapping)))
 
 
 def _day(rows: pl.DataFrame, mapping: ColumnMapping, due: DueDays, context: ScanContext) -> pl.Series:

@@ -15,12 +15,14 @@ import pyarrow as pa
 from tidemill.core.contract.contract import ContractColumn
 from tidemill.core.empty_tables import empty_table
 from tidemill.core.kinds import KINDS, Kind, arrow_type
+from tidemill.core.source_read import DAY
 from tidemill.sources.files.dialect import Decimal, Dialect
 from tidemill.sources.files.event_times import read_times
 from tidemill.sources.files.mapping import ColumnMapping, ColumnSource
 
 LINE = "_line"
-_BATCH_ROWS = 65_536
+#: Tables with fewer rows are joined.
+_BATCH_ROWS = 16_384
 
 #: `pa.nulls` instead of `pa.array`, which imports pandas: half of the start-up time of a run.
 POLARS: dict[Kind, pl.DataType] = {kind: pl.Series(pa.nulls(0, arrow_type(kind))).dtype for kind in KINDS}
@@ -204,20 +206,39 @@ def _one_per_line(failures: list[pl.DataFrame]) -> pl.DataFrame:
     )
 
 
-def to_arrow(frames: list[pl.DataFrame], schema: pa.Schema) -> pa.Table:
-    """Frames as one Arrow table of exactly this schema, sorted by `_row`. The list is emptied.
+def scanned_schema(mapping: ColumnMapping) -> pa.Schema:
+    """The Arrow columns of scanned rows: those of the contract, the line and the day."""
+    columns = [(mapped.column.name, arrow_type(mapped.column.kind)) for mapped in mapping.columns]
+    return pa.schema([*columns, (LINE, pa.int64()), (DAY, pa.date32())])
 
-    Each frame is released once it is converted, so that memory never has to hold two copies of all rows. Small ones are
-    converted together: thousands of chunks, one for each file, would slow down every later step.
+
+def arrow_table(rows: pl.DataFrame, schema: pa.Schema) -> pa.Table:
+    """Rows as an Arrow table of this schema."""
+    return rows.select(schema.names).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(schema)
+
+
+def to_arrow(frames: list[pl.DataFrame], schema: pa.Schema) -> pa.Table:
+    """Frames as one Arrow table of exactly this schema, sorted by `_row`."""
+    return joined_rows([arrow_table(frame, schema) for frame in frames], schema)
+
+
+def joined_rows(tables: list[pa.Table], schema: pa.Schema) -> pa.Table:
+    """Tables as one of exactly this schema, sorted by `_row`. The list is emptied.
+
+    Large tables are not copied. Small ones are: thousands of chunks, one for each file, would slow down
+    every later step.
     """
-    if frames and not pl.concat([frame.select("_row") for frame in frames])["_row"].is_sorted():
-        frames[:] = [pl.concat([frame.select(schema.names) for frame in frames]).sort("_row", maintain_order=True)]
-    frames.reverse()
+    tables[:] = [table.select(schema.names) for table in tables if table.num_rows]
+    tables.sort(key=lambda table: table["_row"][0].as_py(), reverse=True)  # the last one is taken first
     parts = []
-    while frames:
+    while tables:
         batch, n_rows = [], 0
-        while frames and n_rows < _BATCH_ROWS:
-            batch.append(frames.pop().select(schema.names))
-            n_rows += batch[-1].height
-        parts.append(pl.concat(batch, rechunk=True).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(schema))
-    return pa.concat_tables(parts) if parts else empty_table(schema)
+        while tables and n_rows < _BATCH_ROWS:
+            batch.append(tables.pop())
+            n_rows += batch[-1].num_rows
+        parts.append(batch[0] if len(batch) == 1 else pa.concat_tables(batch).combine_chunks())
+    if not parts:
+        return empty_table(schema)
+    joined = pa.concat_tables(parts)
+    numbers = joined["_row"].to_numpy()
+    return joined if (numbers[1:] >= numbers[:-1]).all() else joined.sort_by("_row")
