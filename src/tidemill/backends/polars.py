@@ -33,7 +33,7 @@ class PolarsEngine:
     [{'stars': 5}]
     """
 
-    name = "polars"
+    name, in_process = "polars", True
 
     @classmethod
     def from_url(cls, url: str, context: BackendContext) -> PolarsEngine:

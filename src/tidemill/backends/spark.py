@@ -61,7 +61,7 @@ class SparkEngine:
     that runs already is not in UTC or has another master.
     """
 
-    name = "spark"
+    name, in_process = "spark", False
 
     def __init__(self, url: str = "local[2]", conf: Mapping[str, str] | None = None) -> None:
         self.url, self.conf = url, dict(conf or {})

@@ -358,6 +358,16 @@ class CatalogueTooLarge(LearnError, ValueError):
     code = "TM512"
 
 
+class MemoryTooSmall(LearnError, MemoryError):
+    """A learner needs all its rows in one process, and they do not fit into the memory of the machine.
+
+    Train on a sample with `sample=` in mill.py: `tm.cooccurrence()`, `tm.transitions()` and `tm.item_knn()` still count
+    all events, on the engine. Or use a learner that needs less.
+    """
+
+    code = "TM515"
+
+
 class SearchFailed(LearnError, RuntimeError):
     """A search of settings ended without a result: every trial failed, or none finished before the deadline.
 

@@ -39,6 +39,12 @@ LISTS: list[CountedLists] = [
 ]
 
 
+class AsElsewhere(PolarsEngine):
+    """Counts with frames, as on a cluster."""
+
+    in_process = False
+
+
 @pytest.fixture(scope="module")
 def spark() -> Iterator[SparkEngine]:
     if shutil.which("java") is None:
@@ -78,6 +84,8 @@ def check(engine: Engine, rows: Rows) -> None:
         assert found.tally.items == expected.tally.items
         assert found.tally.events.tolist() == expected.tally.events.tolist()
         assert content(found) == content(expected)
+        if engine.in_process:
+            assert content(there.counted_here(kind)) == content(expected)
     bounded = engine_counts(there, LISTS)
     for make in LISTS:
         whole = make.lists(counted(make.settings, here), here.items, AS_OF, facts.counts)
@@ -92,6 +100,7 @@ def test_on_polars(history: list[Rows], part_events: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "PART_EVENTS", part_events)
         check(PolarsEngine(), history[-1])
+        check(AsElsewhere(), history[-1])
 
 
 @pytest.mark.spark

@@ -38,6 +38,8 @@ class Engine(Protocol):
     """Query engine: evaluates table functions over Narwhals lazy frames."""
 
     name: str
+    #: Whether frames are evaluated in this process, within its memory.
+    in_process: bool
 
     def scan(self, files: Sequence[str], schema: pa.Schema, origin: str | None = None) -> nw.LazyFrame[Any]:
         """A lazy frame over Parquet files; without files, an empty frame with this schema.

@@ -22,6 +22,16 @@ class RefreshOrigin(Record, frozen=True):
     at: int = 0
 
 
+class Sample(Record, frozen=True):
+    """What was read into the process of a training, where that was not everything."""
+
+    #: Share of the people, or of the rows.
+    share: float = 1.0
+    n_rows: int = 0
+    #: What was learned from it, in words.
+    used_for: str = ""
+
+
 class Card(VersionedRecord, frozen=True):
     """Model card: what people need to know before a model goes live. `helps` and `could_harm` are required."""
 
@@ -39,6 +49,8 @@ class Card(VersionedRecord, frozen=True):
     n_rows: int = 0
     n_users: int = 0
     n_items: int = 0
+    #: Set if the model was trained on a part of the rows, or chosen on it.
+    sample: Sample | None = None
     learned_at: int = 0
     as_of: int = 0
     #: Set if the model was refreshed: then `learned_at` and `evaluation` are of the training, all else is current.

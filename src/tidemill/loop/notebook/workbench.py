@@ -144,9 +144,9 @@ class Workbench:
     def interactions(self, model: str) -> Interactions:
         """The interactions (user, item, time) that the model is trained on: arrays, sorted by user and time."""
         if model not in self._events:
-            self._events[model] = LearningEvents.from_snapshot(
-                self._graph, self._graph.recommender(model), self._view
-            ).all()
+            declared = self._graph.recommender(model)
+            source = LearningEvents.from_snapshot(self._graph, declared, self._view)
+            self._events[model] = source.all(declared.learn)
         return self._events[model]
 
     def activity(self, model: str) -> Activity:

@@ -133,5 +133,7 @@ class RecommenderDeclaration:
     helps: str
     could_harm: str
     log: Literal["available", "required"] = "available"
+    #: Share of the people whose events are read into the process that trains.
+    sample: float = 1.0
     #: How far its champion may fall behind the tables before a run refreshes it; `None`: no refresh.
     refresh: str | None = None

@@ -225,11 +225,14 @@ class Mill:
         could_harm: str = "",
         log: Literal["available", "required"] = "available",
         refresh: str | None = None,
+        sample: float = 1.0,
     ) -> RecommenderDeclaration:
         """Declare a recommender. With `log="required"` it serves only responses that can be logged.
 
         With `refresh="1 day"`, each run that ingests a day recomputes the champion's lists from its counts and promotes
         the result, without retraining; with `"7 days"`, when it is a week behind. Without it, the model is unchanged.
+        With `sample=0.1`, settings, vectors and trees are learned from the events of a tenth of the people, always the
+        same ones; lists of counts and popularity come from all events, counted on the engine.
         """
         for what, node in [("interactions", interactions), ("items", items)]:
             if not isinstance(node, StreamDeclaration | TableDeclaration) and (
@@ -255,7 +258,8 @@ class Mill:
             helps,
             could_harm,
             log,
-            _whole_days(name, refresh),
+            sample=_share(name, sample),
+            refresh=_whole_days(name, refresh),
         )
         self.add(declaration)
         return declaration
@@ -331,6 +335,14 @@ class Mill:
             raise GraphError(f"{name!r} cannot be a name", tip="use letters, digits and underscores, a letter first")
         if any(name in taken for taken in (self.streams, self.tables, self.features_views, self.on_demands)):
             raise GraphError(f"the name {name!r} is used twice in mill {self.name!r}")
+
+
+def _share(model: str, sample: float) -> float:
+    if isinstance(sample, int | float) and 0 < sample <= 1:
+        return float(sample)
+    raise SettingRefused(
+        f"model {model!r}: sample={sample!r} is not a share", tip="write a number from 0 to 1: sample=0.1"
+    )
 
 
 def _whole_days(model: str, refresh: str | None) -> str | None:

@@ -7,9 +7,9 @@ list, and the lists are computed from their integers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -19,9 +19,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tidemill.core.clock import from_micros
-from tidemill.core.errors import LearnError, TooLittleData
+from tidemill.core.errors import TooLittleData
 from tidemill.core.ports import Engine
-from tidemill.models.counts.additive_counts import CountedLists, Counts, CountSettings, ListFacts
+from tidemill.models.counts.additive_counts import CountedLists, Counts, CountSettings, ListFacts, PairBound
 from tidemill.models.counts.item_tally import ItemTally
 from tidemill.models.recommender.event_facts import DAY_US
 from tidemill.models.recommender.interactions import I64, Interactions
@@ -103,26 +103,49 @@ class EngineEvents:
 
     def pairs(self, settings: CountSettings) -> nw.LazyFrame[Any]:
         """The counts of all pairs: by span, the sum for items `a` and `b`; for `a` and `a`, that of the item."""
+        return self._of_parts(partial(_pairs_of, settings=settings)).group_by("span", "a", "b").agg(nw.col("n").sum())
+
+    def counted_here(self, settings: CountSettings) -> Counts:
+        """The counts of all pairs, part by part in this process, which is where the engine must be."""
+        total = settings.none()
+
+        def add(events: Interactions) -> pa.Table:
+            nonlocal total
+            total = total.changed(Interactions.none(), replace(events, items=self.facts.items))
+            return PAIRS.empty_table()
+
+        self.engine.collect(self._of_parts(add))
+        return total
+
+    def _of_parts(self, apply: Callable[[Interactions], pa.Table]) -> nw.LazyFrame[Any]:
+        """A frame of what `apply` returns for all events of some users; the items are codes."""
         items = self.facts.items
         code, row = "_code", "_order"
         codes = self.engine.frame(pa.table({self.item: items, code: np.arange(len(items))}))
         rows = self.frame.select(self.user, self.item, self.time, nw.col(self.row).alias(row)).join(codes, on=self.item)
         parts = max(1, -(-self.facts.n_events // PART_EVENTS))
         names = (self.user, code, self.time, row)
-        count = partial(_count_part, settings=settings, names=names, n=len(items))
-        counted = self.engine.map_parts(rows.select(*names), [self.user], parts, count, PAIRS)
-        return counted.group_by("span", "a", "b").agg(nw.col("n").sum())
+        of_part = partial(_apply_to_part, apply=apply, names=names, n=len(items))
+        return self.engine.map_parts(rows.select(*names), [self.user], parts, of_part, PAIRS)
 
 
-def _count_part(rows: pa.Table, *, settings: CountSettings, names: tuple[str, str, str, str], n: int) -> pa.Table:
-    """The pairs of all events of some users."""
+def _apply_to_part(
+    rows: pa.Table, *, apply: Callable[[Interactions], pa.Table], names: tuple[str, str, str, str], n: int
+) -> pa.Table:
     user, code, time, row = names
     users = rows[user].combine_chunks().dictionary_encode()
-    of_user: Any = users.indices.to_numpy() if len(rows) else np.zeros(0, np.int32)
+    if isinstance(users, pa.ChunkedArray):
+        users = users.combine_chunks()
+    of_user: Any = users.indices.to_numpy()
     times, order = rows[time].cast(pa.int64()).to_numpy(), rows[row].to_numpy()
     place = np.lexsort((order, times, of_user))
     item = rows[code].to_numpy()[place].astype(np.int32)
-    events = Interactions(users.dictionary, range(n), of_user[place].astype(np.int32), item, times[place])  # type: ignore[arg-type]
+    items: Any = range(n)
+    return apply(Interactions(users.dictionary, items, of_user[place].astype(np.int32), item, times[place]))
+
+
+def _pairs_of(events: Interactions, *, settings: CountSettings) -> pa.Table:
+    n = events.n_items
     found = []
     for span, matrix in settings.pair_sums(events, np.arange(n, dtype=np.int32), n):
         sums = matrix.tocoo()
@@ -134,10 +157,19 @@ def _count_part(rows: pa.Table, *, settings: CountSettings, names: tuple[str, st
 def engine_counts(events: EngineEvents, makes: Sequence[CountedLists]) -> dict[CountSettings, Counts]:
     """For each settings, the counts of the pairs that are in a list of one of `makes`, and of all items.
 
-    Lists computed from them are equal to those from all pairs.
+    Lists computed from them are equal to those from all pairs. An engine in this process gives all pairs, because
+    sparse matrices need less of its memory than frames.
     """
-    kinds = dict.fromkeys(make.settings for make in makes)
-    return {kind: _largest(events, kind, [make for make in makes if make.settings == kind]) for kind in kinds}
+    found: dict[CountSettings, Counts] = {}
+    for kind in dict.fromkeys(make.settings for make in makes):
+        if events.engine.in_process:
+            found[kind] = events.counted_here(kind)
+            continue
+        bounds = [make.bound for make in makes if make.settings == kind]
+        known = [bound for bound in bounds if bound is not None]
+        whole = len(known) < len(bounds)  # lists that do not say which pairs they need
+        found[kind] = all_counts(events, kind) if whole else _largest(events, kind, known)
+    return found
 
 
 def all_counts(events: EngineEvents, settings: CountSettings) -> Counts:
@@ -145,28 +177,24 @@ def all_counts(events: EngineEvents, settings: CountSettings) -> Counts:
     return _counts(events, settings, events.engine.collect(events.pairs(settings)))
 
 
-def _largest(events: EngineEvents, settings: CountSettings, makes: Iterable[CountedLists]) -> Counts:
+def _largest(events: EngineEvents, settings: CountSettings, bounds: Iterable[PairBound]) -> Counts:
     engine = events.engine
     with ExitStack() as stack:
         kept = stack.enter_context(engine.persist(events.pairs(settings), PAIRS)).frame
         single = engine.collect(kept.filter(nw.col("a") == nw.col("b")))
         of_items = _counts(events, settings, single)
         pairs = kept.filter(nw.col("a") != nw.col("b"))
-        wanted = [_in_lists(events, pairs, make, of_items) for make in makes]
+        wanted = [_in_lists(events, pairs, bound, of_items) for bound in bounds]
         either = nw.concat([*wanted, *(one.select(a=nw.col("b"), b=nw.col("a")) for one in wanted)]).unique()
         found = engine.collect(pairs.join(either, on=["a", "b"], how="semi").select(*PAIRS.names))
     return _counts(events, settings, pa.concat_tables([single.select(PAIRS.names), found]))
 
 
-def _in_lists(
-    events: EngineEvents, pairs: nw.LazyFrame[Any], make: CountedLists, of_items: Counts
-) -> nw.LazyFrame[Any]:
+def _in_lists(events: EngineEvents, pairs: nw.LazyFrame[Any], bound: PairBound, of_items: Counts) -> nw.LazyFrame[Any]:
     """The pairs `a`, `b` that can be in a list: their weight is at least that of the last one, less a margin."""
-    if make.bound is None:
-        raise LearnError("these lists have no bound on their pairs", tip="count all pairs instead")
-    weights = make.bound.weights(events.engine, pairs, of_items, events.facts).filter(nw.col("weight") > 0)
+    weights = bound.weights(events.engine, pairs, of_items, events.facts).filter(nw.col("weight") > 0)
     place = nw.col("weight").rank("ordinal", descending=True).over("a")
-    placed = weights.with_columns(last=nw.when(place <= make.bound.neighbours).then(nw.col("weight")))
+    placed = weights.with_columns(last=nw.when(place <= bound.neighbours).then(nw.col("weight")))
     last = placed.with_columns(last=nw.col("last").min().over("a"))
     enough = (nw.col("weight") >= nw.col("last") * (1 - MARGIN)) | (nw.col("last") < SMALLEST)
     return last.filter(enough).select("a", "b")

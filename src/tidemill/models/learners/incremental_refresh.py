@@ -13,10 +13,10 @@ from dataclasses import replace
 import numpy as np
 
 from tidemill.core.errors import LearnError, TooLittleData
-from tidemill.models.counts.additive_counts import CountedLists, Counts, CountSettings
+from tidemill.models.counts.additive_counts import CountedLists, Counts, CountSettings, ListFacts
+from tidemill.models.counts.engine_counts import EngineEvents, engine_counts
 from tidemill.models.learners.learner import LearnerSpec, PartRecipe
 from tidemill.models.learners.registry import learner_of
-from tidemill.models.recommender.event_facts import EventFacts
 from tidemill.models.recommender.exact_search import ExactIndex
 from tidemill.models.recommender.interactions import I32, I64
 from tidemill.models.recommender.item_lists import ItemLists
@@ -47,7 +47,7 @@ def days_to_refresh(recommender: Recommender) -> int | None:
 def refresh_from_counts(
     old: Recommender,
     counts: Mapping[CountSettings, Counts],
-    recent: EventFacts,
+    recent: ListFacts,
     first_seen: I64 | None = None,
 ) -> Recommender:
     """The recommender at `recent.as_of`, computed from `counts` of all earlier events.
@@ -78,8 +78,25 @@ def refresh_from_counts(
     )
 
 
+def count_all(recommender: Recommender, events: EngineEvents) -> Recommender:
+    """The recommender, trained on a sample, with popularity and lists from all `events` of an engine.
+
+    A learner without lists from counts is unchanged; popularity alone is counted.
+    """
+    makes = [recipe.make for recipe in _recipes(recommender).values() if isinstance(recipe.make, CountedLists)]
+    if recommender.parts and not makes:
+        return recommender
+    days = {days for days, _ in recommender.prior.steps} | {make.days for make in makes}
+    events = replace(events, days=frozenset(days - {0}))
+    facts = events.facts
+    if makes:
+        return refresh_from_counts(recommender, engine_counts(events, makes), facts, facts.first)
+    popularity = recent_popularity(recommender.prior.steps, facts.counts)
+    return replace(recommender, items=facts.items, popularity=popularity)
+
+
 def _parts(
-    old: Recommender, counts: Mapping[CountSettings, Counts], recent: EventFacts, places: I32
+    old: Recommender, counts: Mapping[CountSettings, Counts], recent: ListFacts, places: I32
 ) -> dict[str, ModelPart]:
     lists: dict[Hashable, ItemLists] = {}
     parts = {}

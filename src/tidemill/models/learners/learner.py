@@ -53,6 +53,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     has_ranking: bool = False
     #: The optional dependencies that it needs: `learn` means `pip install 'tidemill[learn]'`.
     extra: str = ""
+    #: Memory for one event where it is trained, in bytes; measured with 10,000,000 events.
+    event_bytes: int = 450
 
 
 @runtime_checkable

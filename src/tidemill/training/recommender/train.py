@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from tidemill.core.errors import RecallBelowTarget, TooLittleData
 from tidemill.core.ports import VectorSearch
 from tidemill.core.records.quality import Evaluation
-from tidemill.core.records.release import RuleSet
+from tidemill.core.records.release import RuleSet, Sample
 from tidemill.models import (
     Interactions,
     LearnerSpec,
@@ -21,6 +22,8 @@ from tidemill.models import (
     open_recommender,
     write_recommender,
 )
+from tidemill.models.counts.engine_counts import EngineEvents
+from tidemill.models.learners.incremental_refresh import count_all
 from tidemill.models.learners.learner import Progress
 from tidemill.models.learners.learning import silent, user_vectors
 from tidemill.models.recommender.exact_search import recall
@@ -53,6 +56,8 @@ class TrainResult:
     n_users: int
     n_items: int
     as_of: int
+    #: What was read, if that was not everything.
+    sample: Sample | None
     #: Recall of the index at the candidate pool's size; `None` without an index.
     index_recall: float | None
     note: str | None = None
@@ -74,12 +79,15 @@ def train_recommender(
     at: int | None = None,
     effort: SearchBudget = DEFAULT_BUDGET,
     progress: Progress = silent,
+    whole: EngineEvents | None = None,
+    share: float = 1.0,
 ) -> TrainResult:
     """Train `spec` on `interactions` and write the recommender into the empty `folder`.
 
     `rules` (the slate) are checked against the model's parts before training (`SlateMismatch`). `at` is the time of
     the evaluation split (microseconds), by default after 90% of the events. The served model is trained on all events
-    before `as_of`, with the settings that were chosen and evaluated. `effort` limits the choice. Raises
+    before `as_of`, with the settings that were chosen and evaluated. `effort` limits the choice. With `whole`, lists of
+    counts and popularity come from those events, and `interactions` are a `share` of the people. Raises
     `TooLittleData` without events, and `RecallBelowTarget` for an index with too low recall.
     """
     if rules is not None:
@@ -89,6 +97,17 @@ def train_recommender(
         raise TooLittleData("there are no events before the as-of time to train on")
     choice, measurement, note = _measured(events, spec, model, rules, at, effort, folder.parent, progress)
     recommender = learn(choice.spec, events, as_of, progress=progress)
+    n_rows, n_users, sample = len(events), events.n_users, None
+    if share < 1:
+        sample = Sample(share=share, n_rows=len(events), used_for="everything")
+    if whole is not None:
+        progress("count", {"engine": whole.engine.name})
+        sampled, recommender = recommender, count_all(recommender, whole)
+        if recommender is not sampled:
+            n_rows, n_users = whole.facts.n_events, whole.facts.n_users
+            if sample is not None:
+                others = "settings, evaluation and whatever is no count"
+                sample = msgspec.structs.replace(sample, used_for=others)
     progress("write", {"items": recommender.n_items})
     write_recommender(recommender, folder, search, queries(recommender, events))
     opened = open_recommender(folder, search)
@@ -109,9 +128,10 @@ def train_recommender(
         measurement=measurement,
         learner=choice.spec.name,
         parameters=choice.spec.settings(),
-        n_rows=len(events),
-        n_users=events.n_users,
-        n_items=events.n_items,
+        n_rows=n_rows,
+        n_users=n_users,
+        n_items=recommender.n_items,
+        sample=sample,
         as_of=as_of,
         index_recall=recall,
         note=note,

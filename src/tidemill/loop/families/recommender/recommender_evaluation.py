@@ -54,7 +54,7 @@ def prepare_evaluation(
             "ranked lists fit one split only, and leave-one-out is another", tip="leave one of the two out"
         )
     model = graph.recommender(name.partition("@")[0])
-    events = LearningEvents.from_snapshot(graph, model, view).all()
+    events = LearningEvents.from_snapshot(graph, model, view).all(model.learn)
     split = split_at(events, options.at)
     subject = None if options.ranked else _subject(stores, graph, model, name, split)
     return RecommenderEvaluation(stores, graph, model, view, options, events, split, subject)

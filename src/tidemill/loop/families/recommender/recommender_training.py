@@ -12,6 +12,7 @@ import numpy as np
 
 from tidemill.core.canonical import fingerprint
 from tidemill.core.ports import VectorSearch
+from tidemill.core.processes.memory import gigabytes
 from tidemill.core.progress import Progress, no_progress
 from tidemill.core.records.quality import Metric
 from tidemill.core.records.release import Card
@@ -59,8 +60,9 @@ def retrain(
 def measured(graph: ProjectGraph, settled: RecordedSettings, view: LakeSnapshot) -> dict[str, Metric]:
     """Train with recorded settings before the split of these events, and evaluate after it."""
     model = graph.recommender(settled.model)
-    split = split_at(LearningEvents.from_snapshot(graph, model, view).all(), settled.at)
-    learned = learn(learner_of(settled.learner, settled.parameters), split.train, split.at)
+    learner = learner_of(settled.learner, settled.parameters)
+    split = split_at(LearningEvents.from_snapshot(graph, model, view).all(learner), settled.at)
+    learned = learn(learner, split.train, split.at)
     rules = model.slate.rules(graph.item_views(model))
     return measure(learned, split, model=model.name, rules=rules).evaluation.metrics()
 
@@ -105,6 +107,7 @@ class RecommenderTraining:
                 "effort": [effort.seed, effort.trials, str(effort.minutes)],
                 "tidemill": metadata.version("tidemill"),
             }
+            | ({"sample": str(self.model.sample)} if self.model.sample < 1 else {})
             | ({"packages": packages} if (packages := learner_packages(learner)) else {})
         )
 
@@ -146,6 +149,7 @@ class RecommenderTraining:
             n_rows=result.n_rows,
             n_users=result.n_users,
             n_items=result.n_items,
+            sample=result.sample,
         )
 
 
@@ -164,12 +168,15 @@ def _train(
 
     It only reads the view and writes the folder: a training and its reproduction share this function.
     """
-    events = LearningEvents.from_snapshot(graph, model, view).all()
+    source = LearningEvents.from_snapshot(graph, model, view)
+    memory = gigabytes(source.memory_bytes(model.learn))
+    progress("memory", {"model": model.name, "rows": view.rows(model.interactions), "about": memory})
+    events = source.all(model.learn)
     progress("learning", {"model": model.name, "rows": len(events), "version": view.versions[model.interactions]})
     rules = model.slate.rules(graph.item_views(model))
     result = train_recommender(
         events, model.learn, model=model.name, as_of=view.as_of, folder=folder, rules=rules, search=search, at=at,
-        effort=effort, progress=progress,
+        effort=effort, progress=progress, whole=source.whole() if source.on_engine else None, share=model.sample,
     )  # fmt: skip
     return result, rows_of(events)
 
