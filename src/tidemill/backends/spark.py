@@ -274,7 +274,7 @@ def _local_folders() -> dict[str, str]:
     # Otherwise Spark creates a warehouse folder in the current directory.
     folder = tempfile.mkdtemp(prefix="tidemill-spark-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return {"spark.sql.warehouse.dir": folder}
+    return {"spark.sql.warehouse.dir": folder, "spark.checkpoint.dir": f"{folder}/checkpoints"}
 
 
 def _of_master(session: SparkSession, url: str, *, connect: bool) -> SparkSession:

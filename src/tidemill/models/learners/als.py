@@ -12,8 +12,10 @@ import numpy as np
 from tidemill.core.errors import BackendMissing
 from tidemill.core.processes.single_thread import single_thread
 from tidemill.core.search_space import Space
+from tidemill.models.counts.engine_counts import EngineEvents
 from tidemill.models.learners.learner import Capabilities, LearnerSpec
 from tidemill.models.learners.settings import Count, CountOrZero, NotNegative, Positive, number, whole
+from tidemill.models.learners.spark_als import spark_als_factors
 from tidemill.models.learners.user_item_matrix import user_item_matrix
 from tidemill.models.recommender.interactions import Interactions
 from tidemill.models.recommender.user_vectors import Factors
@@ -44,9 +46,23 @@ class Als(LearnerSpec, frozen=True, kw_only=True, tag="als"):
             iterations=whole(self.iterations),
         )
 
+    def fit_on_engine(self, events: EngineEvents) -> Factors | None:
+        if events.engine.name != "spark":
+            return None
+        return spark_als_factors(
+            events,
+            factors=whole(self.factors),
+            regularization=number(self.l2),
+            confidence=number(self.confidence),
+            iterations=whole(self.iterations),
+        )
+
 
 def als(**settings: Any) -> Als:
-    """Factors by alternating least squares; settings are the fields of `Als`. Needs the extra `learn`."""
+    """Factors by alternating least squares; settings are the fields of `Als`. Needs the extra `learn`.
+
+    With Spark as the engine, the settings are chosen here, and Spark ML learns the factors of all events.
+    """
     return Als.from_settings(settings)
 
 

@@ -79,20 +79,25 @@ def refresh_from_counts(
 
 
 def count_all(recommender: Recommender, events: EngineEvents) -> Recommender:
-    """The recommender, trained on a sample, with popularity and lists from all `events` of an engine.
+    """The recommender, trained on a sample, with popularity and lists from all `events` of an engine, or vectors.
 
-    A learner without lists from counts is unchanged; popularity alone is counted.
+    A learner that neither counts nor learns on the engine is unchanged; popularity alone is counted.
     """
     makes = [recipe.make for recipe in _recipes(recommender).values() if isinstance(recipe.make, CountedLists)]
-    if recommender.parts and not makes:
-        return recommender
+    spec = _spec(recommender)
     days = {days for days, _ in recommender.prior.steps} | {make.days for make in makes}
     events = replace(events, days=frozenset(days - {0}))
+    vectors = None if makes else spec.fit_on_engine(events)
+    if recommender.parts and not makes and vectors is None:
+        return recommender
     facts = events.facts
     if makes:
         return refresh_from_counts(recommender, engine_counts(events, makes), facts, facts.first)
     popularity = recent_popularity(recommender.prior.steps, facts.counts)
-    return replace(recommender, items=facts.items, popularity=popularity)
+    parts = dict(recommender.parts)
+    if vectors is not None:
+        parts[spec.name] = replace(parts[spec.name], vectors=vectors, index=ExactIndex(vectors.items))
+    return replace(recommender, items=facts.items, popularity=popularity, parts=parts)
 
 
 def _parts(

@@ -23,6 +23,7 @@ import msgspec
 
 from tidemill.core.errors import LearnError, SettingRefused, nearest
 from tidemill.core.search_space import SearchGrid, SearchRange, Space
+from tidemill.models.counts.engine_counts import EngineEvents
 from tidemill.models.learners.settings import Share, TimeLength, check_settings, in_days, number
 from tidemill.models.recommender.history_weights import HistoryWeights
 from tidemill.models.recommender.interactions import Interactions
@@ -168,6 +169,10 @@ class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, tag_field="learner"
     def fit(self, events: Interactions, as_of: int) -> ItemLists | UserVectors:
         """The arrays of its part, from events that are all earlier than `as_of` (microseconds)."""
         raise LearnError(f"{self.name} cannot be trained directly", tip="choose its settings with `choose` first")
+
+    def fit_on_engine(self, events: EngineEvents) -> UserVectors | None:
+        """The vectors of its part from events that stay on an engine; `None` if it learns in this process only."""
+        return None
 
     def make(self) -> Make:
         """The function that computes its part: `fit`, or a `StagedMake`; a refresh can rebuild `CountedLists`."""

@@ -31,6 +31,7 @@ from tidemill.loop.families.model_family import (
 from tidemill.loop.project.declarations import RecommenderDeclaration
 from tidemill.loop.project.graph import ProjectGraph
 from tidemill.models import Interactions, learn, open_recommender
+from tidemill.models.learners.als import Als
 from tidemill.models.learners.auto import Auto, learner_packages
 from tidemill.models.learners.registry import learner_of
 from tidemill.models.recommender.recommender import Recommender
@@ -98,7 +99,7 @@ class RecommenderTraining:
 
     @cached_property
     def mark(self) -> str:
-        learner, effort = self.model.learn, self.inputs.effort
+        learner, effort, engine = self.model.learn, self.inputs.effort, self.inputs.graph.engine
         return fingerprint(
             {
                 "learn": msgspec.json.encode(learner).decode(),
@@ -107,6 +108,7 @@ class RecommenderTraining:
                 "effort": [effort.seed, effort.trials, str(effort.minutes)],
                 "tidemill": metadata.version("tidemill"),
             }
+            | ({"engine": engine.name} if not engine.in_process and isinstance(learner, Als) else {})
             | ({"sample": str(self.model.sample)} if self.model.sample < 1 else {})
             | ({"packages": packages} if (packages := learner_packages(learner)) else {})
         )
