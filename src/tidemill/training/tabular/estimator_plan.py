@@ -27,6 +27,8 @@ from tidemill.training.tabular.publish.publish_estimator import (
     fit_pair,
     published,
 )
+from tidemill.training.tabular.publish.spark_xgboost import fitted as fit_on_spark
+from tidemill.training.tabular.publish.spark_xgboost import is_spark_estimator, parameters_of
 
 #: Library of a class -> the module that fits and publishes it; all other classes need scikit-learn's
 #: interface, or an ONNX export of their own.
@@ -50,6 +52,8 @@ def estimator_plan(estimator: Any) -> LearnPlan:
         return PretrainedPlan(estimator)
     if isinstance(estimator, Pyfunc):
         return PyfuncPlan(estimator)
+    if is_spark_estimator(estimator):
+        return SparkXgboostPlan(estimator)
     # scikit-learn's searches and pipelines have `predict` only after fitting
     able = hasattr(estimator, "fit") and (hasattr(estimator, "predict") or hasattr(estimator, "get_params"))
     if isinstance(estimator, type) or not able:
@@ -105,6 +109,26 @@ class EstimatorPlan:
         return found
 
 
+class SparkXgboostPlan(EstimatorPlan):
+    """Fits an estimator of `xgboost.spark` with the same parameters, in the Spark session of the engine."""
+
+    def settings(self) -> dict[str, Any]:
+        """Class path, the given parameters, and the versions of the libraries."""
+        versions = {name: metadata.version(name) for name in ("pyspark",)} | {
+            "xgboost": import_module("xgboost").__version__
+        }
+        parameters = {"class": _path(type(self.estimator)), **_plain(parameters_of(self.estimator))}
+        return {"class": _path(type(self.estimator)), "parameters": parameters, "versions": versions}
+
+    def unseeded(self) -> EstimatorPlan:
+        parameters = {name: one for name, one in parameters_of(self.estimator).items() if name not in _SEEDS}
+        return SparkXgboostPlan(type(self.estimator)(**parameters))
+
+    def _fitted(self, examples: Examples, seed: int) -> FittedEstimator:
+        parameters = {"random_state": seed, **parameters_of(self.estimator)}
+        return fit_on_spark(type(self.estimator), parameters, examples)
+
+
 @dataclass(frozen=True)
 class LightgbmPlan:
     """LightGBM with these parameters; the task chooses the objective if none is given."""
@@ -143,7 +167,8 @@ def estimator_from(parameters: Mapping[str, Any]) -> EstimatorPlan:
 
     Raises `TypeError`, `ValueError`, `ImportError` or `AttributeError` if they do not make the estimator.
     """
-    return EstimatorPlan(_made(dict(parameters)))
+    made = _made(dict(parameters))
+    return SparkXgboostPlan(made) if is_spark_estimator(made) else EstimatorPlan(made)
 
 
 def _made(value: Any) -> Any:
