@@ -362,7 +362,7 @@ class MemoryTooSmall(LearnError, MemoryError):
     """A learner needs all its rows in one process, and they do not fit into the memory of the machine.
 
     Train on a sample with `sample=` in mill.py: `tm.cooccurrence()`, `tm.transitions()` and `tm.item_knn()` still count
-    all events, on the engine. Or use a learner that needs less.
+    all events, on the engine. Or use a learner that needs less. A tabular model needs fewer rows or inputs.
     """
 
     code = "TM515"

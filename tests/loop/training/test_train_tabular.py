@@ -9,7 +9,8 @@ import pytest
 from conftest_loop import Project
 from tabular_projects import QUICK, change, churn_project, made_up
 
-from tidemill.core.errors import CardIncomplete, DatasetChanged, TooLittleData, UnknownName, UsageError
+from tidemill.core.errors import CardIncomplete, DatasetChanged, MemoryTooSmall, TooLittleData, UnknownName, UsageError
+from tidemill.core.processes import memory
 from tidemill.loop.examples.datasets import dataset_named, datasets, rebuild_dataset
 from tidemill.loop.families.model_family import EvaluationOptions
 from tidemill.loop.pipeline.run_plan import plan
@@ -60,6 +61,15 @@ def test_what_was_learned_is_not_learned_again(learned: tuple[Project, TrainingR
     project, found = learned
     again = train(*project.open(), "churn")
     assert not again.anew and again.release.name == found.release.name == "churn@1"
+
+
+def test_a_training_beyond_the_memory_is_refused_before_rows_are_read(
+    learned: tuple[Project, TrainingResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "machine_memory_bytes", lambda: 10_000)
+    with pytest.raises(MemoryTooSmall, match="to train churn on the rows of customers") as refused:
+        train(*learned[0].open(), "churn", again=True)
+    assert "examples=" in str(refused.value.tip)
 
 
 def test_a_dataset_is_read_again_cell_for_cell(learned: tuple[Project, TrainingResult]) -> None:

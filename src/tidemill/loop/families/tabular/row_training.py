@@ -16,6 +16,7 @@ import numpy.typing as npt
 from tidemill.core.canonical import fingerprint
 from tidemill.core.clock import to_micros
 from tidemill.core.errors import BundleCorrupt, TidemillError
+from tidemill.core.processes.memory import gigabytes, require_memory
 from tidemill.core.progress import Progress
 from tidemill.core.records.dataset import Dataset
 from tidemill.core.records.quality import Metric
@@ -23,7 +24,7 @@ from tidemill.core.records.release import Card
 from tidemill.governance.reproduction import AnswerComparison, compare_numbers
 from tidemill.lake import LakeSnapshot
 from tidemill.loop.examples.datasets import code_of, dataset_of, pin_dataset, rebuild_dataset, tables_read_by
-from tidemill.loop.examples.training_examples import build_examples
+from tidemill.loop.examples.training_examples import build_examples, examples_memory_bytes
 from tidemill.loop.examples.warm_up import warm_up
 from tidemill.loop.families.model_family import (
     FittedModel,
@@ -151,7 +152,16 @@ class RowTraining:
 
     @cached_property
     def _examples(self) -> Examples:
+        require_memory(
+            self._memory_bytes,
+            f"to train {self.model.name} on the rows of {self.model.examples}",
+            f"declare a table with a part of {self.model.examples} and pass it as examples=, or name fewer inputs=",
+        )
         return build_examples(self.inputs.graph, self.inputs.view, self._asking)
+
+    @property
+    def _memory_bytes(self) -> int:
+        return examples_memory_bytes(self.inputs.graph, self.inputs.view, self._asking)
 
     @cached_property
     def _dataset(self) -> Dataset:
@@ -164,7 +174,10 @@ class RowTraining:
             "auto" if settings.get("learner") == "auto" else "train",
             str(settings.get("learner", "")),
             {name: value for name, value in settings.items() if name != "learner"},
-            (f"{self._dataset.n_rows:,} rows of dataset {self._dataset.name}",),
+            (
+                f"{self._dataset.n_rows:,} rows of dataset {self._dataset.name}, about {gigabytes(self._memory_bytes)} "
+                "of memory",
+            ),
             {"dataset": f"dataset:{self._dataset.name}"},
         )
 
