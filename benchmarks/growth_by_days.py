@@ -2,9 +2,9 @@
 
     python benchmarks/growth_by_days.py [--days 10,100,400] [--customers 300]
 
-A simulated shop runs day by day in one process. At each of the given days the mean of the last days' runs is printed, the
-time of a `verify`, the files by folder, and the ratio of a day to the first line. A day costs what its rows and the rows
-that they touch cost, so the ratio should stay near the growth of the touched rows.
+A simulated shop runs day by day in one process. At each of the given days the mean of the last days' runs is printed,
+the time of a `verify`, the files by folder, and the ratio of a day to the first line. A day costs what its rows and the
+rows that they touch cost, so the ratio should stay near the growth of the touched rows.
 """
 
 from __future__ import annotations
