@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
+import signal
+import subprocess
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import narwhals as nw
 import pyarrow as pa
@@ -20,6 +24,7 @@ from shop_lake import PASS, Shop, increment
 from tidemill.backends.spark import SparkEngine
 from tidemill.core.errors import KeyAbsent
 from tidemill.core.ports import Engine
+from tidemill.core.storage import failpoint
 from tidemill.lake import StagedChange, part_exchange
 
 SCHEMA = pa.schema([("k", pa.string()), ("n", pa.int64()), ("x", pa.float64()), ("tags", pa.list_(pa.string()))])
@@ -33,6 +38,7 @@ rows = st.lists(
     max_size=8,
 )
 #: The rows of a day, and the touched keys; `None`: the whole table is made again.
+Day: TypeAlias = tuple[list[tuple[Any, ...]], frozenset[str] | None]
 days = st.lists(st.tuples(rows, st.none() | st.frozensets(st.sampled_from("abcde"))), min_size=1, max_size=4)
 
 
@@ -56,12 +62,16 @@ def as_it_was(today: list[tuple[Any, ...]], day: list[tuple[Any, ...]], keys: fr
     return table([row for row in today if keys is not None and row[0] not in keys] + day)
 
 
-def play(shop: Shop, days: list[tuple[list[tuple[Any, ...]], frozenset[str] | None]]) -> None:
+def play(shop: Shop, days: list[Day], done: int = 0) -> None:
+    """Publish the days after the first `done`, and compare each with the rule."""
     today: list[tuple[Any, ...]] = []
     for number, (day, keys) in enumerate(days, 1):
         if keys is not None:
             day = [row for row in day if row[0] in keys]
         expected = as_it_was(today, day, keys)
+        if number <= done:
+            today = [tuple(row.values()) for row in expected.to_pylist()]
+            continue
         touched = None if keys is None else shop.engine.frame(pa.table({"k": pa.array(sorted(keys), pa.string())}))
         with shop.lease() as lease, shop.lake.draft(lease) as draft:
             draft.declare("t", SCHEMA)
@@ -92,14 +102,14 @@ def play(shop: Shop, days: list[tuple[list[tuple[Any, ...]], frozenset[str] | No
 )
 @given(days)
 def test_any_days_give_the_rows_and_changes_that_the_rule_says(
-    days: list[tuple[list[tuple[Any, ...]], frozenset[str] | None]],
+    days: list[Day],
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
         play(Shop(Path(folder)), days)
 
 
 #: Repeats, keys that come, change and go, files of which some rows go, and all.
-DAYS: list[tuple[list[tuple[Any, ...]], frozenset[str] | None]] = [
+DAYS: list[Day] = [
     ([("a", 1, 0.5, ["t"]), ("a", 1, 0.5, ["t"]), ("b", None, math.nan, None), ("c", 2, None, [])], None),
     ([("a", 1, 0.5, ["t"]), ("d", 2, 0.5, None)], frozenset("ad")),
     ([], frozenset("bc")),
@@ -167,3 +177,71 @@ def test_a_touched_key_without_a_value_is_refused(shop: Shop) -> None:
     refused = pytest.raises(KeyAbsent, match="no `k`")
     with shop.lease() as lease, shop.lake.draft(lease) as draft, none as new, refused:
         draft.exchange("t", new, SCHEMA, by=["k"], touched=touched)
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL in this process."""
+
+
+@pytest.mark.usefixtures("in_parts")
+@pytest.mark.parametrize(
+    "point", ["publish.staged", "publish.checked", "publish.intent", "publish.commit", "publish.done"]
+)
+def test_killed_at_any_point_a_rerun_ends_equal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str) -> None:
+    def die(*_: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr(failpoint.os, "kill", die)
+    for passes in range(1, 20):
+        root = tmp_path / str(passes)
+        root.mkdir()
+        failpoint.arm(f"{point}:{passes}")
+        try:
+            play(Shop(root), DAYS)
+        except Killed:
+            failpoint.arm(None)
+            rerun(Shop(root))
+        else:
+            failpoint.arm(None)
+            break
+    assert passes > len(DAYS)
+
+
+def rerun(shop: Shop) -> None:
+    with shop.lease() as lease:
+        shop.lake.recover(lease)
+    last = shop.ledger.last("publish")
+    play(shop, DAYS, done=shop.lake.view().publication if last else 0)
+
+
+#: Plays the days on Spark, in a process of its own.
+ON_SPARK = """
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    from shop_lake import Shop
+    from test_part_exchange import DAYS, play
+    from tidemill.backends.spark import SparkEngine
+    from tidemill.core.storage import failpoint
+    from tidemill.lake import part_exchange
+
+    part_exchange.MEMORY_ROWS, part_exchange.PART_ROWS = -1, 3
+    failpoint.arm("publish.staged:4")
+    play(Shop(Path(sys.argv[1]), SparkEngine("local[2]")), DAYS)
+"""
+
+
+@pytest.mark.spark
+@pytest.mark.usefixtures("in_parts")
+def test_a_killed_driver_of_spark_leaves_what_another_engine_completes(tmp_path: Path) -> None:
+    if shutil.which("java") is None:
+        pytest.skip("local Spark needs Java 17, and no `java` is on the path")
+    script, root = tmp_path / "on_spark.py", tmp_path / "shop"
+    script.write_text(ON_SPARK)
+    root.mkdir()
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    command = [sys.executable, script, root]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == -signal.SIGKILL, done.stderr[-2_000:]
+    rerun(Shop(root))
