@@ -108,3 +108,16 @@ def browser() -> Iterator[Any]:
         opened = running.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield opened
         opened.close()
+
+
+@pytest.fixture(scope="module")
+def spark() -> Any:
+    """The engine on local Spark. Its session is that of the process: the next file goes on with it."""
+    if shutil.which("java") is None:
+        pytest.skip("local Spark needs Java 17, and no `java` is on the path")
+    pytest.importorskip("pyspark", reason="no PySpark: Spark was not tried")
+    from tidemill.backends.spark import SparkEngine
+
+    engine = SparkEngine("local[2]")
+    assert engine.session
+    return engine

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
-
 import pyarrow as pa
 import pytest
 
@@ -22,38 +19,29 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[SparkEngine]:
-    if shutil.which("java") is None:
-        pytest.skip("local Spark needs Java 17, and no `java` is on the path")
-    engine = SparkEngine("local[2]")
-    yield engine
-    engine.session.stop()
-
-
 class TestSpark(EngineSuite):
     @pytest.fixture
-    def engine(self, running: SparkEngine) -> Engine:
-        return running
+    def engine(self, spark: SparkEngine) -> Engine:
+        return spark
 
 
-def test_a_running_session_elsewhere_than_in_utc_is_refused(running: SparkEngine) -> None:
-    running.session.conf.set("spark.sql.session.timeZone", "America/New_York")
+def test_a_running_session_elsewhere_than_in_utc_is_refused(spark: SparkEngine) -> None:
+    spark.session.conf.set("spark.sql.session.timeZone", "America/New_York")
     try:
         with pytest.raises(SettingError, match="New_York"):
             SparkEngine().frame(pa.table({"a": [1]}))
     finally:
-        running.session.conf.set("spark.sql.session.timeZone", "UTC")
+        spark.session.conf.set("spark.sql.session.timeZone", "UTC")
 
 
-def test_a_session_in_new_york_would_move_days(running: SparkEngine) -> None:
+def test_a_session_in_new_york_would_move_days(spark: SparkEngine) -> None:
     """What the refusal is for: the suite's test of days is shown to fail there."""
-    running.session.conf.set("spark.sql.session.timeZone", "America/New_York")
+    spark.session.conf.set("spark.sql.session.timeZone", "America/New_York")
     try:
         with pytest.raises(AssertionError):
-            EngineSuite().test_days_are_days_of_utc(running)
+            EngineSuite().test_days_are_days_of_utc(spark)
     finally:
-        running.session.conf.set("spark.sql.session.timeZone", "UTC")
+        spark.session.conf.set("spark.sql.session.timeZone", "UTC")
 
 
 def test_without_java_the_message_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from typing import Any
 
 import narwhals as nw
@@ -22,16 +20,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-
-
-@pytest.fixture(scope="module")
-def spark() -> Iterator[SparkEngine]:
-    if shutil.which("java") is None:
-        pytest.skip("local Spark needs Java 17, and no `java` is on the path")
-    pytest.importorskip("pyspark", reason="no PySpark: Spark was not tried")
-    engine = SparkEngine("local[2]")
-    yield engine
-    engine.session.stop()
 
 
 def _rows(n: int = 300) -> pa.Table:

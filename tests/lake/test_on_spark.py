@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,15 +16,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-
-
-@pytest.fixture(scope="module")
-def spark() -> Iterator[SparkEngine]:
-    if shutil.which("java") is None:
-        pytest.skip("local Spark needs Java 17, and no `java` is on the path")
-    engine = SparkEngine("local[2]")
-    yield engine
-    engine.session.stop()
 
 
 def test_the_same_days_give_the_same_tables(tmp_path: Path, spark: SparkEngine) -> None:

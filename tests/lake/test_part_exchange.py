@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -21,7 +20,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from shop_lake import PASS, Shop, increment
 
-from tidemill.backends.spark import SparkEngine
 from tidemill.core.errors import KeyAbsent
 from tidemill.core.ports import Engine
 from tidemill.core.storage import failpoint
@@ -116,15 +114,6 @@ DAYS: list[Day] = [
     ([("d", 2, 0.5, None), ("a", 2, 0.5, ["t"])], None),
     ([], None),
 ]
-
-
-@pytest.fixture(scope="module")
-def spark() -> Iterator[Engine]:
-    if shutil.which("java") is None:
-        pytest.skip("local Spark needs Java 17, and no `java` is on the path")
-    engine = SparkEngine("local[2]")
-    yield engine
-    engine.session.stop()
 
 
 @pytest.mark.spark

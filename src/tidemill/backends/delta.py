@@ -24,7 +24,15 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from tidemill.backends.arrow_form import plain_schema
 from tidemill.backends.delta_data_file import DeltaFileStager, delta_statistics, has_range
-from tidemill.backends.delta_log import APP, checkpoint_files, is_parquet, pointed_version, read_commit, version_of
+from tidemill.backends.delta_log import (
+    APP,
+    checkpoint_files,
+    entry_names,
+    is_parquet,
+    pointed_version,
+    read_commit,
+    version_of,
+)
 from tidemill.core.backend import BackendContext
 from tidemill.core.errors import CorruptFile, SchemaChanged, StaleWriter
 from tidemill.core.library_errors import refuse_limit, require_error
@@ -157,9 +165,9 @@ class DeltaTables:
 
     def history(self, table: str) -> Iterator[TableCommit]:
         log = self._root / table / _LOG
-        for file in sorted(log.glob("*.json"), reverse=True):
+        for name in entry_names(log):
             try:
-                yield read_commit(file)
+                yield read_commit(log / name)
             except FileNotFoundError:  # expired meanwhile, and all before it
                 return
 

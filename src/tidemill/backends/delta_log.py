@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,6 +14,12 @@ from tidemill.core.ports import TableCommit
 
 #: The name of this application in transactions and commit infos.
 APP = "tidemill"
+
+
+def entry_names(log: Path) -> list[str]:
+    """The names of a log's entries, newest first; as text, because thousands of paths are costly to sort."""
+    names = os.listdir(log) if log.is_dir() else []  # noqa: PTH208 - names alone
+    return sorted((name for name in names if name.endswith(".json") and not name.startswith(".")), reverse=True)
 
 
 def checkpoint_files(log: Path) -> list[Path]:

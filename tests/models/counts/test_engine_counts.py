@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -43,15 +41,6 @@ class AsElsewhere(PolarsEngine):
     """Counts with frames, as on a cluster."""
 
     in_process = False
-
-
-@pytest.fixture(scope="module")
-def spark() -> Iterator[SparkEngine]:
-    if shutil.which("java") is None:
-        pytest.skip("local Spark needs Java 17, and no `java` is on the path")
-    engine = SparkEngine("local[2]")
-    yield engine
-    engine.session.stop()
 
 
 def on(engine: Engine, rows: Rows) -> EngineEvents:

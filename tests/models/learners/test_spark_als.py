@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
-
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -26,15 +23,6 @@ pytestmark = [
 DAY = 86_400_000_000
 AS_OF = 100 * DAY
 SETTINGS = {"factors": 6, "regularization": 0.1, "confidence": 20.0, "iterations": 10}
-
-
-@pytest.fixture(scope="module")
-def spark() -> Iterator[SparkEngine]:
-    if shutil.which("java") is None:
-        pytest.skip("local Spark needs Java 17, and no `java` is on the path")
-    engine = SparkEngine("local[2]")
-    yield engine
-    engine.session.stop()
 
 
 def table() -> pa.Table:

@@ -29,7 +29,7 @@ class Als(LearnerSpec, frozen=True, kw_only=True, tag="als"):
         "confidence": (10.0, 40.0),
         "recency": ("365 days", "30 days"),
     }
-    CAPABILITIES: ClassVar[Capabilities] = Capabilities(auto_order=60, extra="learn")
+    CAPABILITIES: ClassVar[Capabilities] = Capabilities(auto_order=60, extra="learn", on_engine=True)
 
     factors: CountOrZero | Space | None = None
     #: The confidence of an observed user-item pair is 1 + confidence.

@@ -54,6 +54,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     has_ranking: bool = False
     #: The optional dependencies that it needs: `learn` means `pip install 'tidemill[learn]'`.
     extra: str = ""
+    #: Whether `fit_on_engine` learns its vectors from events on another machine.
+    on_engine: bool = False
     #: Memory for one event where it is trained, in bytes; measured with 10,000,000 events.
     event_bytes: int = 450
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -24,16 +22,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
 SMALL = {"n_estimators": 8, "max_depth": 3, "num_workers": 2}
-
-
-@pytest.fixture(scope="module")
-def spark() -> Iterator[SparkEngine]:
-    if shutil.which("java") is None:
-        pytest.skip("local Spark needs Java 17, and no `java` is on the path")
-    engine = SparkEngine("local[2]")
-    assert engine.session
-    yield engine
-    engine.session.stop()
 
 
 @pytest.mark.parametrize("task", ["binary", "classes", "number"])

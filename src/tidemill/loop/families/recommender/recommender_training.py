@@ -31,7 +31,6 @@ from tidemill.loop.families.model_family import (
 from tidemill.loop.project.declarations import RecommenderDeclaration
 from tidemill.loop.project.graph import ProjectGraph
 from tidemill.models import Interactions, learn, open_recommender
-from tidemill.models.learners.als import Als
 from tidemill.models.learners.auto import Auto, learner_packages
 from tidemill.models.learners.registry import learner_of
 from tidemill.models.recommender.recommender import Recommender
@@ -108,7 +107,7 @@ class RecommenderTraining:
                 "effort": [effort.seed, effort.trials, str(effort.minutes)],
                 "tidemill": metadata.version("tidemill"),
             }
-            | ({"engine": engine.name} if not engine.in_process and isinstance(learner, Als) else {})
+            | ({"engine": engine.name} if not engine.in_process and learner.CAPABILITIES.on_engine else {})
             | ({"sample": str(self.model.sample)} if self.model.sample < 1 else {})
             | ({"packages": packages} if (packages := learner_packages(learner)) else {})
         )
