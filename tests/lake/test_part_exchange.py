@@ -159,9 +159,11 @@ def test_columns_can_change(shop: Shop) -> None:
 
 
 @pytest.mark.usefixtures("in_parts")
-def test_a_touched_key_without_a_value_is_refused(shop: Shop) -> None:
+@pytest.mark.parametrize("is_frame", [True, False])
+def test_a_touched_key_without_a_value_is_refused(shop: Shop, is_frame: bool) -> None:
     play(shop, DAYS[:1])
-    touched = shop.engine.frame(pa.table({"k": pa.array(["a", None])}))
+    touched = pa.table({"k": pa.array(["a", None])})
+    touched = shop.engine.frame(touched) if is_frame else touched
     none = shop.engine.persist(shop.engine.frame(table([])), SCHEMA)
     refused = pytest.raises(KeyAbsent, match="no `k`")
     with shop.lease() as lease, shop.lake.draft(lease) as draft, none as new, refused:

@@ -253,9 +253,9 @@ def _start(url: str, conf: Mapping[str, str]) -> SparkSession:
     connect = url.startswith("sc://")
     if not connect and url.startswith("local") and shutil.which("java") is None:
         raise BackendMissing("local Spark needs Java 17 or later, but there is no `java` on the path")
-    running = SparkSession.getActiveSession()
-    if running is not None:
-        return _in_utc(_of_master(running, url, connect=connect))
+    active = SparkSession.getActiveSession()
+    if active is not None:
+        return _in_utc(_of_master(active, url, connect=connect))
     builder = SparkSession.builder.appName("tidemill")
     builder = builder.remote(url) if connect else builder.master(url)
     settings = _SETTINGS if connect else _SETTINGS | _DRIVER_SETTINGS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from tidemill.core.ports import EngineStage
@@ -23,7 +23,7 @@ def running(session: SparkSession, listener: Listener | None) -> Iterator[None]:
     tag = f"tidemill-{secrets.token_hex(8)}"
     session.addTag(tag)
     try:
-        with _told(session, listener) if listener else _quiet():
+        with _told(session, listener) if listener else nullcontext():
             yield
     except BaseException as error:
         interrupt = _interrupt_behind(error)
@@ -43,11 +43,6 @@ def _interrupt_behind(error: BaseException) -> BaseException | None:
     while behind is not None and isinstance(behind, Exception):
         behind = behind.__context__
     return behind
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    yield
 
 
 @contextmanager

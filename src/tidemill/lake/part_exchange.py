@@ -37,12 +37,16 @@ class PartChange(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class ExchangeRows:
-    """Replaces the rows of a part, `old`, by `new`. Equal rows stay."""
+class PartWriter:
+    """What writes the rows of a part has, and is pickled with."""
 
     table: str
     schema: pa.Schema
     stager: FileStager
+
+
+class ExchangeRows(PartWriter):
+    """Replaces the rows of a part, `old`, by `new`. Equal rows stay."""
 
     def __call__(self, old: pa.Table, new: pa.Table) -> bytes:
         old, new = with_file_names(old, self.schema, self.table), conform_schema(new, self.schema, self.table)
@@ -51,18 +55,13 @@ class ExchangeRows:
         change = PartChange(
             self.stager.stage(new.filter(pa.array(~known))),
             self.stager.stage(removed),
-            dict(Counter(removed[ORIGIN].to_pylist())),
+            rows_by_file(removed),
         )
         return msgspec.json.encode(change)
 
 
-@dataclass(frozen=True)
-class RewriteFiles:
+class RewriteFiles(PartWriter):
     """Writes the rows of files again, without removed ones."""
-
-    table: str
-    schema: pa.Schema
-    stager: FileStager
 
     def __call__(self, rows: pa.Table, removed: pa.Table) -> bytes:
         rows = with_file_names(rows, self.schema, self.table)
@@ -86,6 +85,11 @@ def merge_changes(parts: Sequence[bytes]) -> PartChange:
 def fit_in_memory(rows: int) -> bool:
     """Whether so many rows are exchanged in memory."""
     return rows <= MEMORY_ROWS
+
+
+def rows_by_file(rows: pa.Table) -> dict[str, int]:
+    """File -> number of its rows."""
+    return dict(Counter(rows[ORIGIN].to_pylist()))
 
 
 def number_of_parts(rows: int) -> int:

@@ -149,10 +149,6 @@ class PublicationDraft:
         if self._find(table) is None:
             self._create(table, schema, personal)
 
-    def rows(self, table: str) -> int:
-        """The number of rows of a table as of this publication."""
-        return self._get(table).rows
-
     def scan(self, table: str, keys: Keys | None = None) -> nw.LazyFrame[Any]:
         """A table as of this publication; with `keys`, only the rows whose key columns match (semi-join)."""
         frame, n_read = self._get(table).scan(keys)
@@ -244,6 +240,8 @@ class PublicationDraft:
         working = self._find(table) or self._create(table, schema, personal)
         if isinstance(touched, nw.LazyFrame):
             self._refuse_absent_in(touched, by, table)
+        elif touched is not None:
+            _refuse_absent(touched, by, table)
         is_same = working.schema.equals(schema)
         if fit_in_memory(new.rows):
             rows = conform_schema(self._stores.engine.collect(new.frame), schema, table)

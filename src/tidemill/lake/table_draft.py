@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -29,6 +28,7 @@ from tidemill.lake.part_exchange import (
     fit_in_memory,
     merge_changes,
     number_of_parts,
+    rows_by_file,
     with_file_names,
 )
 from tidemill.lake.row_equality import Mask, conform_schema
@@ -163,7 +163,7 @@ class TableDraft:
         n_rows = sum(file.entry.rows for file in files)
         if not fit_in_memory(n_rows):
             stager = self._tables.stager(self.name, self.number)
-            self._rewrite_without(PartChange([], stager.stage(removed), dict(Counter(removed[ORIGIN].to_pylist()))))
+            self._rewrite_without(PartChange([], stager.stage(removed), rows_by_file(removed)))
             self.add(new, wins)
             return n_rows
         staying = old.filter(pc.and_(pc.is_in(old[ORIGIN], pa.array(origins)), pa.array(~gone))).drop_columns([ORIGIN])
