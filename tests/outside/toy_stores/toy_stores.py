@@ -252,9 +252,11 @@ class ToyWriter:
         if not all(payloads):
             raise ValueError("a payload has at least one byte")
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        with self._file.open("a") as file:
+        with self._file.open("ab+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            file.write("".join(payload.hex() + "\n" for payload in payloads))
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)  # a line that its killed writer did not end
+            file.write(b"".join(payload.hex().encode() + b"\n" for payload in payloads))
             file.flush()
             os.fsync(file.fileno())
 
