@@ -29,7 +29,7 @@ import pyarrow.compute as pc
 from deltalake import WriterProperties
 from isal import igzip
 
-from tidemill.backends.delta import DeltaTables
+from tidemill.backends.delta.delta_tables import DeltaTables
 from tidemill.backends.file_leases import FileLeases
 from tidemill.backends.folder_objects import FolderObjects
 from tidemill.backends.polars import PolarsEngine

@@ -12,8 +12,8 @@ import pytest
 from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError
 
-from tidemill.backends.delta import DeltaTables
-from tidemill.backends.delta_data_file import FILE_ROWS
+from tidemill.backends.delta.data_file import FILE_ROWS
+from tidemill.backends.delta.delta_tables import DeltaTables
 from tidemill.backends.polars import PolarsEngine
 from tidemill.core.errors import CorruptFile, StaleWriter
 from tidemill.core.ports import Tables

@@ -20,10 +20,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tidemill.backends import lmdb_file, mapped_rows
-from tidemill.backends.lmdb_file import LmdbFile
-from tidemill.backends.lmdb_latest import LmdbLatest
-from tidemill.backends.lmdb_rows import is_intact, pack, place_of, unpack
+from tidemill.backends.lmdb import lmdb_file, mapped_rows
+from tidemill.backends.lmdb.lmdb_file import LmdbFile
+from tidemill.backends.lmdb.lmdb_latest import LmdbLatest
+from tidemill.backends.lmdb.lmdb_rows import is_intact, pack, place_of, unpack
 from tidemill.core.errors import CorruptFile, FormatTooNew, LatestFull, UsageError
 from tidemill.core.ports import LatestWriter
 from tidemill.testing.latest import LatestSuite, rows
@@ -116,7 +116,9 @@ class _Child:
     """Another process with the same store, that answers one line for each line."""
 
     def __init__(self, root: Path, does: str) -> None:
-        code = "import sys\nfrom tidemill.backends.lmdb_latest import LmdbLatest\nlatest = LmdbLatest(sys.argv[1])\n"
+        code = (
+            "import sys\nfrom tidemill.backends.lmdb.lmdb_latest import LmdbLatest\nlatest = LmdbLatest(sys.argv[1])\n"
+        )
         self.process = subprocess.Popen(
             [sys.executable, "-c", code + does, str(root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )

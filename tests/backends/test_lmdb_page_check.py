@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tidemill.backends.lmdb_latest import LmdbLatest
-from tidemill.backends.lmdb_page_check import check_pages
+from tidemill.backends.lmdb.lmdb_latest import LmdbLatest
+from tidemill.backends.lmdb.lmdb_page_check import check_pages
 from tidemill.core.errors import CorruptFile
 
 KEYS = [f"user {number}" for number in range(300)]

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidemill.backends import mapped_rows
-from tidemill.backends.mapped_rows import MappedRows, build
+from tidemill.backends.lmdb import mapped_rows
+from tidemill.backends.lmdb.mapped_rows import MappedRows, build
 from tidemill.core.errors import CorruptFile, FormatTooNew, TypeMismatch, UnknownName
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.cli.test_commands import TIDEMILL
 
-from tidemill.backends.lmdb_latest import LmdbLatest
+from tidemill.backends.lmdb.lmdb_latest import LmdbLatest
 from tidemill.backends.sqlite_ledger import SqliteLedger
 from tidemill.core.errors import LedgerError
 from tidemill.testing.latest import rows

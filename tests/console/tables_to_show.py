@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from conftest import Mill
-from tidemill.backends.delta import DeltaTables
+from tidemill.backends.delta.delta_tables import DeltaTables
 from tidemill.backends.file_leases import FileLeases
 from tidemill.backends.folder_objects import FolderObjects
 from tidemill.backends.polars import PolarsEngine

@@ -11,7 +11,7 @@ import pyarrow as pa
 from runs_to_show import metric
 
 from conftest import Mill
-from tidemill.backends.lmdb_latest import LmdbLatest
+from tidemill.backends.lmdb.lmdb_latest import LmdbLatest
 from tidemill.core.clock import to_micros
 from tidemill.core.records.assessment import (
     Assessment,

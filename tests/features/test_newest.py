@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidemill.backends.lmdb_latest import LmdbLatest
+from tidemill.backends.lmdb.lmdb_latest import LmdbLatest
 from tidemill.core.errors import GraphError, UnknownName
 from tidemill.features import FeatureView, materialise, newest_by_key
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from tidemill.backends.lmdb_latest import LmdbLatest
+from tidemill.backends.lmdb.lmdb_latest import LmdbLatest
 from tidemill.core.errors import UnknownName
 from tidemill.features import ItemFacts
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.backends.lmdb_latest import LmdbLatest
+from tidemill.backends.lmdb.lmdb_latest import LmdbLatest
 from tidemill.core.records.signature import FeatureLookup
 from tidemill.features import OnlineLookup
 

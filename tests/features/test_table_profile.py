@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from tidemill.backends.delta_data_file import has_range
+from tidemill.backends.delta.data_file import has_range
 from tidemill.core.ports import StagedFile
 from tidemill.core.records.ingest import FileEntry
 from tidemill.features import table_profile as profiles

@@ -18,7 +18,7 @@ from tidemill.core.errors import FormatTooNew
 from tidemill.core.record_format import VersionedRecord, decode_record, format_of, record_kinds
 
 for _module in (
-    "backends.mapped_rows",
+    "backends.lmdb.mapped_rows",
     "core.ledger.checkpoint",
     "core.records.dataset",
     "core.records.gate",

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from tidemill.backends.delta import DeltaTables
+from tidemill.backends.delta.delta_tables import DeltaTables
 from tidemill.backends.file_leases import FileLease, FileLeases
 from tidemill.backends.folder_objects import FolderObjects
 from tidemill.backends.polars import PolarsEngine

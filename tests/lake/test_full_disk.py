@@ -11,7 +11,7 @@ import pytest
 from play import play, sound, told
 from shop_lake import Shop, publish, reviews
 
-from tidemill.backends import delta
+from tidemill.backends.delta import data_file
 from tidemill.backends.folder_objects import FolderObjects
 
 PUT = FolderObjects.put
@@ -33,7 +33,7 @@ def full_for(folder: str) -> Any:
 @pytest.mark.parametrize(
     ("where", "what", "fails"),
     [
-        (delta.pq, "write_table", full),
+        (data_file.pq, "write_table", full),
         *((FolderObjects, "put", full_for(folder)) for folder in ("manifests/", "intents/", "held/", "quarantine/")),
         (os, "link", full),
     ],

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from served_shop import Review
 
-from tidemill.backends.lmdb_latest import LmdbLatest
+from tidemill.backends.lmdb.lmdb_latest import LmdbLatest
 from tidemill.core.records.posted_event import PostedEvent, SealedSubject
 from tidemill.serving import RecentEvents, UserHistories, recent_view
 from tidemill.serving.recommend.user_history import UserHistory, merge_histories

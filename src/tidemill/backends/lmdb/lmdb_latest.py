@@ -25,9 +25,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tidemill.backends.lmdb_file import LmdbFile, translate_errors
-from tidemill.backends.lmdb_page_check import check_pages
-from tidemill.backends.lmdb_rows import (
+from tidemill.backends.lmdb.lmdb_file import LmdbFile, translate_errors
+from tidemill.backends.lmdb.lmdb_page_check import check_pages
+from tidemill.backends.lmdb.lmdb_rows import (
     FreshRow,
     fits,
     is_intact,
@@ -40,7 +40,7 @@ from tidemill.backends.lmdb_rows import (
     under,
     unpack,
 )
-from tidemill.backends.mapped_rows import MappedRows, build, fit
+from tidemill.backends.lmdb.mapped_rows import MappedRows, build, fit
 from tidemill.core.backend import BackendContext
 from tidemill.core.errors import CorruptFile, UsageError
 from tidemill.core.storage.durable_files import sync_folder

@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 import lmdb
 import msgspec
 
-from tidemill.backends.lmdb_page_check import check_pages
+from tidemill.backends.lmdb.lmdb_page_check import check_pages
 from tidemill.core.errors import CorruptFile, FormatTooNew, LatestFull
 from tidemill.core.storage.durable_files import sync_folder
 

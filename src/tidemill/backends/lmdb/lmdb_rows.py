@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from tidemill.backends.mapped_rows import fit
+from tidemill.backends.lmdb.mapped_rows import fit
 from tidemill.core.clock import to_micros
 from tidemill.core.errors import CorruptFile, TidemillError
 

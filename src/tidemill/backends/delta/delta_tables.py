@@ -23,8 +23,8 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.transaction import AddAction, RemoveAction
 
 from tidemill.backends.arrow_form import plain_schema
-from tidemill.backends.delta_data_file import DeltaFileStager, delta_statistics, has_range
-from tidemill.backends.delta_log import (
+from tidemill.backends.delta.data_file import DeltaFileStager, delta_statistics, has_range
+from tidemill.backends.delta.delta_log import (
     APP,
     checkpoint_files,
     entry_names,

@@ -1,0 +1,1 @@
+"""Delta Lake: versioned tables, their data files and their log."""

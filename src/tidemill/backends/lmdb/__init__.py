@@ -1,0 +1,1 @@
+"""LMDB: the newest row of each key, as a mapped snapshot and a file of fresh rows."""
