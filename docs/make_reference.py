@@ -50,6 +50,7 @@ PORTS = {
     "VectorSearch": ("search", "search"),
     "Leases": ("leases", "leases"),
     "Source": ("sources.STREAM", "sources"),
+    "ExternalTable": ("external.NAME", "external"),
 }
 _NOTE = "*Generated from the code by `docs/make_reference.py`; do not edit.*"
 

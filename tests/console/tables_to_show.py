@@ -16,6 +16,7 @@ from tidemill.backends.folder_objects import FolderObjects
 from tidemill.backends.polars import PolarsEngine
 from tidemill.console import ConsoleStores
 from tidemill.core.clock import as_of, to_micros
+from tidemill.core.records.external_pin import ExternalPin
 from tidemill.core.records.ingest import Increment, RowCounts, Verdict
 from tidemill.lake import Lake
 from tidemill.loop.online.feature_metadata_files import DeclaredFeatures, DeclaredTable, write_declared
@@ -31,6 +32,7 @@ class TableMill(Mill):
         super().__init__(root, name)
         self.open()
         self.lake = Lake(DeltaTables(root / "lake"), PolarsEngine(), self.ledger, FolderObjects(root / "lake"))
+        self.external: dict[str, ExternalPin] = {}
         self.leases = FileLeases(root, self.lines)
 
     def stores(self, **more: Any) -> ConsoleStores:
@@ -54,6 +56,7 @@ class TableMill(Mill):
                 for column, values in own.items():
                     found = found.append_column(column, pa.array(values, pa.int64()))
                 draft.append(name, found)
+            draft.external = dict(self.external)
             draft.publish(increment, Verdict(outcome="pass"))
         self.later(minutes=10)
 

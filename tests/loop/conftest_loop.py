@@ -44,7 +44,7 @@ class Project:
     def open(self) -> tuple[Stores, ProjectGraph]:
         mill = load_mill(self.path)
         stores = open_stores(self.path, load(self.path, environ={}), self.clock, name=mill.name)
-        return stores, ProjectGraph(mill, stores.engine, self.path)
+        return stores, ProjectGraph.of_project(mill, stores)
 
     def run(self, until: date, *, backfill: bool = False) -> RunReport:
         stores, graph = self.open()

@@ -40,12 +40,17 @@ class PolarsEngine:
         """The engine in this process; the URL has no options."""
         return cls()
 
-    def scan(self, files: Sequence[str], schema: pa.Schema, origin: str | None = None) -> nw.LazyFrame[Any]:
+    def scan(
+        self, files: Sequence[str], schema: pa.Schema, origin: str | None = None, *, evolved: bool = False
+    ) -> nw.LazyFrame[Any]:
         if not files:
             return self.frame(empty_table(schema.append(pa.field(origin, pa.string())) if origin else schema))
         # With `glob`, a `*` or `[` in a folder's name would be a pattern.
-        frame = pl.scan_parquet(list(files), glob=False, hive_partitioning=False, include_file_paths=origin)
-        return nw.from_native(frame)
+        given: dict[str, Any] = {"glob": False, "hive_partitioning": False, "include_file_paths": origin}
+        if evolved:
+            given |= {"schema": pl.DataFrame(empty_table(schema)).schema, "cast_options": _widening()}
+            given |= {"missing_columns": "insert", "extra_columns": "ignore"}
+        return nw.from_native(pl.scan_parquet(list(files), **given))
 
     def frame(self, rows: pa.Table) -> nw.LazyFrame[Any]:
         made = pl.from_arrow(rows, rechunk=False)
@@ -97,6 +102,16 @@ class PolarsEngine:
     ) -> nw.LazyFrame[Any]:
         made = [apply(rows).select(schema.names).cast(schema) for (rows,) in _parts([frame], by, parts)]
         return self.frame(pa.concat_tables([empty_table(schema), *made]))
+
+
+def _widening() -> pl.ScanCastOptions:
+    """Casts that keep every value, except that times of nanoseconds are cut to microseconds."""
+    return pl.ScanCastOptions(
+        integer_cast="upcast",
+        float_cast="upcast",
+        datetime_cast=["nanosecond-downcast", "millisecond-upcast", "convert-timezone"],
+        categorical_to_string="allow",
+    )
 
 
 def _parts(frames: Sequence[nw.LazyFrame[Any]], by: Sequence[str], parts: int) -> Iterator[list[pa.Table]]:

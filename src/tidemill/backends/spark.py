@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 import msgspec
 import narwhals as nw
@@ -26,7 +26,7 @@ from tidemill.backends.arrow_form import plain_rows, plain_schema
 from tidemill.backends.spark_jobs import Listener, running
 from tidemill.core.backend import BackendContext
 from tidemill.core.empty_tables import empty_table
-from tidemill.core.errors import BackendMissing, SettingError
+from tidemill.core.errors import BackendMissing, SettingError, SourceError
 from tidemill.core.ports import FileStager, PersistedFrame, StagedFile
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ _LOCAL_SETTINGS = {
 #: Rows of a worker in memory at once where a frame is written.
 _BATCH_ROWS = 131_072
 _PART, _RESULT = "_part", "result"
+#: The path of a row's file as it was given: Spark has it as a percent-encoded URL.
+_DECODED = "regexp_replace(url_decode(replace(_metadata.file_path, '+', '%2B')), '^file:/+', '/')"
 
 
 class SparkEngine:
@@ -94,13 +96,18 @@ class SparkEngine:
             self._started = _start(self.url, self.conf)
         return self._started
 
-    def scan(self, files: Sequence[str], schema: pa.Schema, origin: str | None = None) -> nw.LazyFrame[Any]:
+    def scan(
+        self, files: Sequence[str], schema: pa.Schema, origin: str | None = None, *, evolved: bool = False
+    ) -> nw.LazyFrame[Any]:
         if not files:
             return self.frame(empty_table(schema.append(pa.field(origin, pa.string())) if origin else schema))
         from pyspark.sql import functions as sql
 
         frame = self.session.read.schema(_spark_schema(schema)).parquet(*map(_literal, files))
-        if origin:
+        if origin and evolved:
+            _check_decoded(frame.inputFiles(), files)
+            frame = frame.withColumn(origin, sql.expr(_DECODED))
+        elif origin:
             frame = frame.withColumn(origin, sql.col("_metadata.file_path"))
         return nw.from_native(frame)
 
@@ -232,6 +239,13 @@ def _tables(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.Table]:
 
 def _results(found: Iterable[bytes]) -> pa.RecordBatch:
     return pa.RecordBatch.from_pydict({_RESULT: pa.array(found, pa.binary())})
+
+
+def _check_decoded(found: Sequence[str], given: Sequence[str]) -> None:
+    """Raise `SourceError` unless decoding Spark's names of the files, as `_DECODED` does, gives the paths."""
+    strange = {re.sub("^file:/+", "/", unquote(name)) for name in found} ^ set(given)
+    if strange:
+        raise SourceError(f"Spark has another name for {len(strange)} files, for example {min(strange)}")
 
 
 def _literal(path: str) -> str:

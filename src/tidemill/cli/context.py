@@ -21,6 +21,7 @@ from tidemill.core.clock import FIRST_DAY, LAST_DAY, OUT_OF_RANGE, SystemClock
 from tidemill.core.settings import Settings
 from tidemill.core.storage import failpoint
 from tidemill.core.storage.durable_files import create_private_files
+from tidemill.loop.project.external_inputs import ExternalInputs
 from tidemill.loop.project.graph import ProjectGraph
 from tidemill.loop.project.mill import Mill
 from tidemill.loop.project.open_port import open_port
@@ -69,7 +70,7 @@ class CommandContext:
     @functools.cached_property
     def graph(self) -> ProjectGraph:
         """The validated graph."""
-        return ProjectGraph(self.mill, self.stores.engine, self.project)
+        return ProjectGraph.of_project(self.mill, self.stores)
 
     @property
     def has_run(self) -> bool:
@@ -79,7 +80,8 @@ class CommandContext:
     def graph_alone(self) -> ProjectGraph:
         """The validated graph, without opening or creating a store."""
         name = self.settings.engine.partition(":")[0]
-        return ProjectGraph(self.mill, open_port("engine", name, self.project), self.project)
+        external = ExternalInputs(self.mill.external_tables, self.project, self.settings.external)
+        return ProjectGraph(self.mill, open_port("engine", name, self.project), self.project, external)
 
     @functools.cached_property
     def err(self) -> Console:

@@ -232,6 +232,37 @@ class SourceUnknown(SourceError, ValueError):
     code = "TM204"
 
 
+class ExternalMissing(SourceError, FileNotFoundError):
+    """An external table has no place, or there is no such table at its place.
+
+    Write its place under `[PROFILE.external]` in tidemill.toml, for example `ratings = "delta:/data/ratings"`. Paths
+    are relative to the folder of the project file.
+    """
+
+    code = "TM205"
+
+
+class ExternalRefused(SourceError, ValueError):
+    """An external table cannot be read as it is: a column's type, a feature of its format, or the engine is not
+    supported, or a column has the name of a column of people.
+
+    The message names the column or the feature. `mill.external(name, columns=[…])` reads only the listed columns.
+    """
+
+    code = "TM206"
+
+
+class ExternalVersionGone(SourceError, FileNotFoundError):
+    """The version of an external table that a publication is pinned to can no longer be read: its files were deleted
+    or replaced.
+
+    `tidemill run` reads the current version and rebuilds the tables that depend on it; what was published stays. To
+    read old versions, keep them at the table's owner: a longer retention, or files that are never overwritten.
+    """
+
+    code = "TM207"
+
+
 class LakeError(TidemillError):
     """A table, a version or an increment is missing or not valid."""
 

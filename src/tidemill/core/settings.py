@@ -26,6 +26,9 @@ DEFAULT_PROFILE = "laptop"
 # Environment variables that are not settings: the name of the profile, and the folder of the tests' data.
 _NOT_SETTINGS = {"PROFILE", "TEST_DATA"}
 
+# Settings whose keys are names from mill.py.
+_BY_NAME = ("sources", "external")
+
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
@@ -84,6 +87,10 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         str, Meta(description="Tracking server that runs are copied to, for example `mlflow:sqlite:///mlflow.db`.")
     ] = ""
     sources: Annotated[dict[str, str], Meta(description="Source of each stream and snapshot: name = URL.")] = {}
+    external: Annotated[
+        dict[str, str],
+        Meta(description="Place of each external table: name = `delta:PATH` or `parquet:PATH`."),
+    ] = {}
     source_roots: Annotated[
         tuple[str, ...], Meta(description="Folders or files outside the project that sources may read.")
     ] = ()
@@ -200,15 +207,15 @@ def _values(settings: Profile) -> dict[str, Any]:
 def _fitting(values: Mapping[str, Any], origins: Mapping[str, str]) -> Profile:
     """Convert `values` (by dotted key) to a profile; errors name the key, the value and its origin."""
     nested: dict[str, Any] = {}
-    known = {*Profile.__struct_fields__, *(f"serve.{name}" for name in Serve.__struct_fields__)} - {"serve", "sources"}
+    known = {*Profile.__struct_fields__, *(f"serve.{name}" for name in Serve.__struct_fields__)}
+    known -= {"serve", *_BY_NAME}
     for key, value in values.items():
         section, _, name = key.partition(".")
-        if key not in known and not (section == "sources" and name):
-            raise SettingError(
-                f"there is no setting `{key}` ({origins[key]})", tip=nearest(key, {*known, "sources.NAME"})
-            )
+        if key not in known and not (section in _BY_NAME and name):
+            names = {*known, *(f"{one}.NAME" for one in _BY_NAME)}
+            raise SettingError(f"there is no setting `{key}` ({origins[key]})", tip=nearest(key, names))
         _try(key, value, origins[key])
-        if section in ("serve", "sources"):
+        if section in ("serve", *_BY_NAME):
             nested.setdefault(section, {})[name] = value
         else:
             nested[key] = value

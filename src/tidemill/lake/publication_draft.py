@@ -12,6 +12,7 @@ import pyarrow as pa
 from tidemill.core.empty_tables import empty_table
 from tidemill.core.errors import KeyAbsent, NotPublished, StaleWriter, nearest
 from tidemill.core.ports import Engine, Lease, PersistedFrame, Tables
+from tidemill.core.records.external_pin import ExternalPin
 from tidemill.core.records.ingest import Increment, Publication, Verdict
 from tidemill.core.storage.failpoint import failpoint
 from tidemill.lake.commit_intent import CommitIntent, CommitIntents, TableCommitPlan
@@ -128,6 +129,8 @@ class PublicationDraft:
         self._is_published = is_published
         self.number = base.publication.number + 1 if base else 1
         self.rows_read = 0
+        #: External table -> the version that its tables are computed from.
+        self.external: dict[str, ExternalPin] = dict(base.publication.external) if base else {}
         self._working: dict[str, TableDraft] = {}
         self._open = True
 
@@ -330,6 +333,7 @@ class PublicationDraft:
             verdict=verdict,
             versions=(before.versions if before else {}) | {made.table: made.version for made in manifests},
             manifests=(before.manifests if before else {}) | {made.table: made.sha256 for made in manifests},
+            external=self.external,
         )
         refs = [
             f"publication:{self._stores.mill}@{self.number}",

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from tidemill.core.errors import CorruptFile, NotPublished, nearest
 from tidemill.core.ports import Engine, StagedFile, Tables
+from tidemill.core.records.external_pin import ExternalPin
 from tidemill.lake.manifest import Manifests, TableManifest
 from tidemill.lake.publications import PublishedVersion
 
@@ -35,6 +36,11 @@ class LakeSnapshot:
     def versions(self) -> dict[str, int]:
         """Table -> version, for all tables."""
         return dict(self._known.publication.versions)
+
+    @property
+    def external(self) -> dict[str, ExternalPin]:
+        """External table -> the version that the tables were computed from."""
+        return dict(self._known.publication.external)
 
     def __contains__(self, table: object) -> bool:
         return table in self._known.publication.versions

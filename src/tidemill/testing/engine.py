@@ -118,6 +118,28 @@ class EngineSuite:
         names = [path.rpartition("/")[2] for path in found["_file"].to_pylist()]
         assert names == ["one.parquet"] * 2 + ["two.parquet"] * 3
 
+    def test_evolved_files_are_read_in_one_schema(self, engine: Engine, tmp_path: Path) -> None:
+        """Files of other writers: columns that came later, narrower numbers, times in another unit or zone."""
+        instant = datetime(2020, 1, 1, 0, 0, 1, 123_000)
+        old = {"n": pa.array([1], pa.int32()), "x": pa.array([0.5], pa.float32()), "on": [date(2020, 1, 1)]}
+        old |= {"at": pa.array([instant], pa.timestamp("ms")), "unknown": ["-"], "text": ["ü"]}
+        new = {"text": ["b"], "n": pa.array([2], pa.int64()), "x": [1.5], "later": [True]}
+        new |= {"at": pa.array([instant.replace(tzinfo=UTC)], pa.timestamp("us", "Europe/Berlin")), "on": [None]}
+        files = [tmp_path / "k=a b" / "old+%20é.parquet", tmp_path / "new[1].parquet"]
+        files[0].parent.mkdir()
+        for file, rows in zip(files, (old, new), strict=True):
+            pq.write_table(pa.table(rows), file, use_deprecated_int96_timestamps=file is files[1])
+        kinds = {"n": pa.int64(), "x": pa.float64(), "at": pa.timestamp("us", "UTC"), "on": pa.date32()}
+        schema = pa.schema({**kinds, "text": pa.string(), "later": pa.bool_()})
+        found = engine.collect(engine.scan([str(file) for file in files], schema, "file", evolved=True).sort("n"))
+        assert found.drop_columns(["file"]).schema.equals(schema)
+        assert found["file"].to_pylist() == [str(file) for file in files]
+        assert found.drop_columns(["file", "at"]).to_pylist() == [
+            {"n": 1, "x": 0.5, "on": date(2020, 1, 1), "text": "ü", "later": None},
+            {"n": 2, "x": 1.5, "on": None, "text": "b", "later": True},
+        ]
+        assert found["at"].to_pylist() == [instant.replace(tzinfo=UTC)] * 2
+
     def test_no_files_are_an_empty_table(self, engine: Engine) -> None:
         assert engine.collect(engine.scan([], SCHEMA)).equals(SCHEMA.empty_table())
         assert engine.collect(engine.scan([], SCHEMA, origin="_file")).schema.names == [*SCHEMA.names, "_file"]

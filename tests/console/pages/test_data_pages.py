@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 import pytest
 from tables_to_show import TableMill, table_mill
 
@@ -17,6 +18,7 @@ from tidemill.console.pages.data_page import data_page
 from tidemill.console.pages.table_page import table_page
 from tidemill.console.state import table_state
 from tidemill.console.state.table_state import TableProfiles
+from tidemill.core.records.external_pin import ExternalPin
 from tidemill.loop.online.feature_metadata_files import DeclaredFeatures, write_declared
 from tidemill.loop.state.ledger_projection import LedgerProjection
 
@@ -41,6 +43,17 @@ def test_tables_are_listed_with_size_and_held_increments(mill: TableMill) -> Non
     assert list(found) == ["items", "reviews", "wide", "ratings"]  # streams first
     assert (found["reviews"].rows, found["reviews"].held, found["reviews"].personal) == (400 + 255 - 24, 1, True)
     assert (found["ratings"].inputs, found["items"].columns, found["items"].version) == (("reviews",), 3, 1)
+
+
+def test_external_tables_are_listed_with_their_version(tmp_path: Path) -> None:
+    mill = TableMill(tmp_path)
+    columns = {"item_id": "str", "price": "decimal(10,2)"}
+    mill.external["prices"] = ExternalPin(kind="delta", place="delta:/warehouse", says="version 7", columns=columns)
+    mill.arrive("items", 1, {"items": pa.table({"item_id": ["i1"]})})
+    (row,) = data_page(mill.stores(), LedgerProjection(mill.ledger)).external
+    assert (row.name, row.kind, row.version, row.columns) == ("prices", "delta", "version 7", 2)
+    html = _get(mill, "/data").text
+    assert "Tables of other systems" in html and "<td>delta:/warehouse</td><td>version 7</td>" in html
 
 
 def test_before_the_first_publication_there_are_no_tables(tmp_path: Path) -> None:

@@ -41,6 +41,8 @@ def show(out: Console, found: Status) -> None:
             stream.name, str(stream.day or "-"), f"{stream.increments:,}", f"{stream.rows:,}", str(len(stream.held))
         )
     out.print(table)
+    for name, pin in found.external.items():
+        out.print(f"{name}: external table at {pin.says} ({pin.place})")
     for model in found.models:
         live = f"{model.champion} is live" if model.champion else "no champion"
         out.print(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import click
 from rich.console import Console
 from rich.table import Table
 
 from tidemill.cli.context import CommandContext, with_context
 from tidemill.core.formatting import count
+from tidemill.core.records.external_pin import ExternalPin
 from tidemill.core.records.quality import FEWEST_USERS
 from tidemill.features.distribution import Distribution
 from tidemill.features.table_profile import PreviewCell, TableProfile, TableSize, table_profile, table_size
@@ -30,19 +33,38 @@ def command(context: CommandContext, name: str | None, columns: tuple[str, ...],
     view = context.stores.lake.view()
     if name is None:
         sizes = [table_size(view, table) for table in sorted(view.versions)]
-        context.result(sizes, lambda out: show(out, sizes))
+        context.result(sizes, lambda out: show(out, sizes, view.external))
+        return
+    if name in view.external:
+        pin = view.external[name]
+        context.result(pin, lambda out: show_external(out, name, pin, view.publication))
         return
     about = declared_features(context.stores.serving_root).table(name)
     found = table_profile(view, name, personal=about.personal if about else None, columns=columns or None, preview=rows)
     context.result(found, lambda out: show_profile(out, found, whole=bool(columns)))
 
 
-def show(out: Console, sizes: list[TableSize]) -> None:
-    """Print one line per table."""
+def show(out: Console, sizes: list[TableSize], external: Mapping[str, ExternalPin]) -> None:
+    """Print one line per table, and one per external table."""
     table = Table("table", "rows", "columns", "files", "MB", "version", box=None, pad_edge=False)
     for one in sizes:
         figures = (one.rows, len(one.names), one.files)
         table.add_row(one.table, *(f"{n:,}" for n in figures), f"{one.size_bytes / 1e6:,.1f}", str(one.version))
+    out.print(table)
+    if external:
+        others = Table("external table", "version read", "place", box=None, pad_edge=False)
+        for name, pin in sorted(external.items()):
+            others.add_row(name, pin.says, pin.place)
+        out.print()
+        out.print(others)
+
+
+def show_external(out: Console, name: str, pin: ExternalPin, publication: int) -> None:
+    """Print the pinned version of an external table, and its columns."""
+    out.print(f"{name}: external table, {pin.says}, publication {publication}\n{pin.place}\n")
+    table = Table("column", "type", box=None, pad_edge=False)
+    for column, kind in pin.columns.items():
+        table.add_row(column, kind)
     out.print(table)
 
 

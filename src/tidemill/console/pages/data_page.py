@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from tidemill.console.formatting import counted, through
 from tidemill.console.pages.loop_page import model_names
@@ -34,6 +34,19 @@ class TableRow(Record, frozen=True):
     held: int
 
 
+class ExternalRow(Record, frozen=True):
+    """One table of another system, at the version that the tables were computed from."""
+
+    name: str
+    kind: str
+    #: Its URL without secrets, and its version in words.
+    place: str
+    version: str
+    columns: int
+    #: The tables that read it.
+    tables: tuple[str, ...]
+
+
 class DataPage(Record, frozen=True):
     """All data of the Data page."""
 
@@ -43,6 +56,7 @@ class DataPage(Record, frozen=True):
     headline: str
     lead: str
     tables: tuple[TableRow, ...]
+    external: tuple[ExternalRow, ...]
     commands: tuple[ActionCommand, ...]
     #: The reason why the ledger could not be read, if so.
     unread: str | None
@@ -61,6 +75,7 @@ def data_page(stores: ConsoleStores, projection: LedgerProjection) -> DataPage:
         headline=_headline(tables, held),
         lead=_lead(projected, tables),
         tables=tuple(tables),
+        external=tuple(_external(projected, tables)),
         commands=(run,) if not held else (ActionCommand(text="tidemill status", does="show what is held and why"),),
         unread=projection.problem,
     )
@@ -92,6 +107,14 @@ def _tables(stores: ConsoleStores, projected: ProjectedState) -> list[TableRow]:
             )
         )
     return sorted(rows, key=lambda one: (not one.is_stream, one.name))
+
+
+def _external(projected: ProjectedState, tables: Sequence[TableRow]) -> Iterator[ExternalRow]:
+    for name, pin in sorted(projected.publication.external.items() if projected.publication else ()):
+        readers = tuple(table.name for table in tables if name in table.inputs)
+        yield ExternalRow(
+            name=name, kind=pin.kind, place=pin.place, version=pin.says, columns=len(pin.columns), tables=readers
+        )
 
 
 def _headline(tables: Sequence[TableRow], held: int) -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tidemill.core.ports.event_log import EventLog as EventLog
     from tidemill.core.ports.event_log import EventWriter as EventWriter
     from tidemill.core.ports.event_log import LoggedEvent as LoggedEvent
+    from tidemill.core.ports.external_table import ExternalTable as ExternalTable
     from tidemill.core.ports.latest import Latest as Latest
     from tidemill.core.ports.latest import LatestWriter as LatestWriter
     from tidemill.core.ports.latest import MendableLatest as MendableLatest
@@ -48,6 +49,7 @@ else:
             "blobs": "Blobs",
             "engine": "Engine EngineStage PersistedFrame",
             "event_log": "DamagedPlace EventBatch EventLog EventWriter LoggedEvent",
+            "external_table": "ExternalTable",
             "latest": "Latest LatestWriter MendableLatest",
             "leases": "Lease Leases",
             "ledger_store": "LedgerStore StoredEntry",

@@ -41,10 +41,14 @@ class Engine(Protocol):
     #: Whether frames are evaluated in this process, within its memory.
     in_process: bool
 
-    def scan(self, files: Sequence[str], schema: pa.Schema, origin: str | None = None) -> nw.LazyFrame[Any]:
+    def scan(
+        self, files: Sequence[str], schema: pa.Schema, origin: str | None = None, *, evolved: bool = False
+    ) -> nw.LazyFrame[Any]:
         """A lazy frame over Parquet files; without files, an empty frame with this schema.
 
-        `origin` names an additional column that holds the path of each row's file.
+        `origin` names an additional column that holds the path of each row's file. `evolved` files may differ from the
+        schema: missing columns are null, others are left out, narrower numbers are widened, and times are converted to
+        UTC, those without a zone unchanged. `origin` then holds the paths exactly as they are in `files`.
         """
         ...
 

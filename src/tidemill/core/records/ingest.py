@@ -9,6 +9,7 @@ import msgspec
 
 from tidemill.core.record_format import Record as Record
 from tidemill.core.record_format import VersionedRecord
+from tidemill.core.records.external_pin import ExternalPin
 
 CheckOutcome = Literal["pass", "warn", "hold"]
 
@@ -124,3 +125,5 @@ class Publication(VersionedRecord, frozen=True):
     versions: dict[str, int] = msgspec.field(default_factory=dict)
     #: Table -> sha256 of the manifest of that version.
     manifests: dict[str, str] = msgspec.field(default_factory=dict)
+    #: External table -> the version that every table derived from it was computed from.
+    external: dict[str, ExternalPin] = msgspec.field(default_factory=dict)

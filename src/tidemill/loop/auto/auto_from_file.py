@@ -58,7 +58,7 @@ def auto_from_file(
     settings = load(folder, overrides=overrides)
     mill = load_mill(folder)
     stores = open_stores(folder, settings, clock, name=mill.name, account=local_account().doing("auto"))
-    graph = ProjectGraph(mill, stores.engine, folder)
+    graph = ProjectGraph.of_project(mill, stores)
     time = event_time(request)
     newest = last_full_day(clock.now(), "UTC")
     until = min(time.last, newest) if time is not None and time.last is not None else newest

@@ -115,7 +115,7 @@ class Demo:
         self.stores = open_stores(
             self.project, settings, SystemClock(), name=mill.name, account=local_account().doing("demo")
         )
-        self.graph = ProjectGraph(mill, self.stores.engine, self.project)
+        self.graph = ProjectGraph.of_project(mill, self.stores)
         self.say(f"the shop is in {self.project}; its history goes up to {self.world.history_until}")
 
     def _live_through(self, days: list[date], progress: Progress) -> None:

@@ -7,14 +7,12 @@ publication name all new versions at once.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, TypeAlias
+from typing import Any
 
 import msgspec
-import narwhals as nw
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -22,22 +20,20 @@ from tidemill.checks import defaults, evaluate, split_refused
 from tidemill.core.canonical import fingerprint
 from tidemill.core.clock import as_of, to_micros
 from tidemill.core.contract.contract import INCREMENT, KNOWN_AT, ROW
-from tidemill.core.ports import Engine, Lease
+from tidemill.core.ports import Lease
 from tidemill.core.records.ingest import Increment, Publication, RowCounts, Verdict
 from tidemill.core.row_ids import split_row_id
-from tidemill.lake import PublicationDraft, StagedChange, StreamMerge, TableChange
 from tidemill.lake.commitment import commitment
-from tidemill.lake.part_exchange import fit_in_memory
-from tidemill.lake.table_draft import Keys
 from tidemill.loop.ingest.arrivals import DayRows
+from tidemill.loop.ingest.rebuild_tables import table_codes
 from tidemill.loop.ingest.sealed_table import sealed_table
-from tidemill.loop.project.declarations import StreamDeclaration, TableDeclaration
-from tidemill.loop.project.graph import ProjectGraph, contract_schema, naming_function
+from tidemill.loop.ingest.table_build import TableBuild
+from tidemill.loop.project.declarations import StreamDeclaration
+from tidemill.loop.project.graph import ProjectGraph
 from tidemill.loop.project.stores import Stores
 from tidemill.sources.posted_events import DAMAGED
 
 _TIME = pa.timestamp("us", "UTC")
-Rows: TypeAlias = pa.Table | nw.LazyFrame[Any]
 
 
 @dataclass(frozen=True)
@@ -87,18 +83,18 @@ def ingest_increment(
     """Publish an increment, or hold it. `accepted` publishes it regardless of the verdict, as a person decided."""
     started = time.process_time_ns()
     good, broken = split_refused(arrival.stream.contract, arrival.day.rows.drop_columns(["_day"]))
-    build = _TableBuild(stores, graph, stores.lake.draft(lease))
-    counts = build.lay_in(arrival, _stamped(arrival, good), broken.num_rows)
+    build = TableBuild(stores, graph, stores.lake.draft(lease))
+    counts = _lay_in(build, arrival, _stamped(arrival, good), broken.num_rows)
     increment = _record(stores, arrival, counts)
     verdicts = [_check_stream(stores, graph, arrival, counts, history)]
-    if build.changed[arrival.stream.name].n_changed:
-        verdicts += [build.make(table, arrival, history) for table in graph.downstream([arrival.stream.name])]
+    changed = build.moved | ({arrival.stream.name} if build.changed[arrival.stream.name].n_changed else set())
+    verdicts += [build.make(table, arrival.as_of, history) for table in graph.downstream(changed)]
     if arrival.day.outlier is not None:
         verdicts.append(Verdict(outcome="hold", failures=(arrival.day.outlier,), checked=1))
     verdict = merge_verdicts(verdicts)
     about = {
         **(details or {}),
-        "codes": _codes(graph),
+        "codes": table_codes(graph),
         "rows_read": str(build.draft.rows_read),
         "cpu_us": str((time.process_time_ns() - started) // 1000),
     }
@@ -109,6 +105,7 @@ def ingest_increment(
     else:
         sha256 = stores.lake.quarantine(arrival.stream.name, arrival.number, _refused(stores, arrival, broken))
         about |= {"quarantine": sha256} if sha256 else {}
+        build.pin_external()
         publication = build.draft.publish(increment, verdict, details=about)
     return IngestResult(
         increment, verdict, publication, build.draft.rows_read, (time.process_time_ns() - started) // 1000
@@ -125,143 +122,34 @@ def _held(stores: Stores, arrival: IncrementRows) -> pa.Table:
     return sealed_table(stores.vault, arrival.day.rows, arrival.stream.contract.role("subject"))
 
 
-def published_codes(stores: Stores) -> dict[str, str]:
-    """Table -> fingerprint of the code that last built it; every publication records it for all tables."""
-    line = stores.ledger.last("publish")
-    return msgspec.json.decode(line.details.get("codes", "{}"), type=dict[str, str]) if line else {}
+def _lay_in(build: TableBuild, arrival: IncrementRows, rows: pa.Table, refused: int) -> RowCounts:
+    """Merge the arrived rows into the stream's table."""
+    stream = arrival.stream
+    if stream.snapshot:
+        rows = _newest(build, stream, rows)
+    merged = build.draft.merge_stream(stream.name, rows, stream.key, personal=build.graph.personal(stream.name))
+    build.changed[stream.name] = merged
+    return RowCounts(
+        arrived=arrival.day.rows.num_rows + arrival.day.refused.num_rows,
+        refused=refused + arrival.day.refused.num_rows,
+        damaged=pc.sum(pc.starts_with(arrival.day.refused["reason"], DAMAGED)).as_py() or 0,
+        repeated=merged.repeated,
+        contradicted=merged.contradicted,
+        merged=merged.merged,
+    )
 
 
-def rebuild_changed_tables(stores: Stores, graph: ProjectGraph, *, lease: Lease) -> list[str]:
-    """Rebuild in full the published tables whose code has changed, and the tables that depend on them.
-
-    Creates one publication without an increment and returns the names of its tables. It runs before any increment,
-    because an increment records for every table that it was built with the current code.
-    """
-    if stores.ledger.last("publish") is None:
-        return []
-    codes = published_codes(stores)
-    changed = {table.name for table in graph.order if codes.get(table.name) != graph.codes[table.name]}
-    follow = {table.name for table in graph.downstream(changed)}
-    tables = [table for table in graph.order if table.name in changed | follow]
-    if tables:
-        build = _TableBuild(stores, graph, stores.lake.draft(lease))
-        for table in tables:
-            build.make_whole(table)
-        about = {"codes": _codes(graph), "rebuilt": ",".join(table.name for table in tables)}
-        build.draft.rebuild(stores.lake.view().as_of, details=about)
-    return [table.name for table in tables]
-
-
-def _codes(graph: ProjectGraph) -> str:
-    return msgspec.json.encode({table.name: graph.codes[table.name] for table in graph.order}).decode()
-
-
-class _TableBuild:
-    """The tables of one publication during the build."""
-
-    def __init__(self, stores: Stores, graph: ProjectGraph, draft: PublicationDraft) -> None:
-        self.stores, self.graph, self.draft = stores, graph, draft
-        #: Table -> what this publication adds and removes.
-        self.changed: dict[str, StreamMerge | TableChange | StagedChange] = {}
-        for name, stream in graph.mill.streams.items():
-            draft.declare(name, contract_schema(stream.contract), graph.personal(name))
-        for table in graph.order:
-            draft.declare(table.name, graph.schemas[table.name], graph.personal(table.name))
-
-    def lay_in(self, arrival: IncrementRows, rows: pa.Table, refused: int) -> RowCounts:
-        """Merge the arrived rows into the stream's table."""
-        stream = arrival.stream
-        if stream.snapshot:
-            rows = self._newest(stream, rows)
-        personal = self.graph.personal(stream.name)
-        merged = self.draft.merge_stream(stream.name, rows, stream.key, personal=personal)
-        self.changed[stream.name] = merged
-        return RowCounts(
-            arrived=arrival.day.rows.num_rows + arrival.day.refused.num_rows,
-            refused=refused + arrival.day.refused.num_rows,
-            damaged=pc.sum(pc.starts_with(arrival.day.refused["reason"], DAMAGED)).as_py() or 0,
-            repeated=merged.repeated,
-            contradicted=merged.contradicted,
-            merged=merged.merged,
-        )
-
-    def make(self, table: TableDeclaration, arrival: IncrementRows, history: Sequence[Mapping[str, float]]) -> Verdict:
-        """Build a derived table: its touched keys if it declares `by=`, else in full; then check the changed rows."""
-        with self._made(table) as rows:
-            return evaluate(
-                table.name,
-                rows,
-                self.graph.mill.expectations.get(table.name, []),
-                engine=self.stores.engine,
-                counts=None,
-                as_of=to_micros(arrival.as_of),
-                event_time=_event_time(self.graph, table.name),
-                history=history,
-            )
-
-    def make_whole(self, table: TableDeclaration) -> None:
-        """Build a derived table in full."""
-        with self._exchanged(table, None):
-            pass
-
-    def _made(self, table: TableDeclaration) -> AbstractContextManager[Rows]:
-        """The rows of a table that are made again, in the table already."""
-        if not table.by:
-            return self._exchanged(table, None)
-        by = list(table.by)
-        parts = [self.changed[name].keys(by) for name in table.inputs if name in self.changed]
-        return self._exchanged(table, _distinct_keys(self.stores.engine, parts, by))
-
-    @contextmanager
-    def _exchanged(self, table: TableDeclaration, touched: Keys | None) -> Iterator[Rows]:
-        """Make the rows of a table, or those of touched keys, and exchange them. Rows that are made of few rows are
-        collected; others are evaluated once and stay where they are.
-        """
-        before = self.draft.rows_read
-        frames = {name: self.draft.scan(name, touched) for name in table.inputs}
-        schema, personal = self.graph.schemas[table.name], self.graph.personal(table.name)
-        engine = self.stores.engine
-        with ExitStack() as stack:
-            with naming_function(f"table {table.name!r}"):
-                made = self.graph.evaluate(table, frames)
-                if fit_in_memory(self.draft.rows_read - before) and not isinstance(touched, nw.LazyFrame):
-                    # the types of the dry run, so that engines with other integer widths agree
-                    rows = engine.collect(made).select(schema.names).cast(schema)
-                else:
-                    kept = stack.enter_context(engine.persist(made.select(*schema.names), schema))
-                    rows = None
-            if rows is None:
-                self.changed[table.name] = self.draft.exchange(
-                    table.name, kept, schema, by=table.by, touched=touched, personal=personal
-                )
-                yield kept.frame
-            else:
-                self.changed[table.name] = (
-                    self.draft.reshape(table.name, rows, personal)
-                    if touched is None
-                    else self.draft.upsert(table.name, rows, by=table.by, touched=touched, personal=personal)
-                )
-                yield rows
-
-    def _newest(self, stream: StreamDeclaration, rows: pa.Table) -> pa.Table:
-        """The rows of a snapshot that are newer than the stored ones."""
-        key, order = list(stream.key), [stream.contract.event_time, ROW]
-        engine = self.stores.engine
-        new = engine.collect(engine.frame(rows).unique(key, keep="last", order_by=order))
-        if not new.num_rows:
-            return new
-        kept = engine.collect(self.draft.scan(stream.name, new.select(key)))
-        both = pa.concat_tables([kept.select(new.column_names).cast(new.schema), new])
-        newest = engine.collect(engine.frame(both).unique(key, keep="last", order_by=order))
-        return newest.filter(pc.is_in(newest[ROW], value_set=new[ROW].combine_chunks()))
-
-
-def _distinct_keys(engine: Engine, parts: Sequence[Keys], by: Sequence[str]) -> Keys:
-    """The distinct keys of all parts; in memory, if all parts are."""
-    tables = [part for part in parts if isinstance(part, pa.Table)]
-    if len(tables) == len(parts):
-        return pa.concat_tables(tables).group_by(by, use_threads=False).aggregate([])
-    return nw.concat([engine.frame(part) if isinstance(part, pa.Table) else part for part in parts]).unique()
+def _newest(build: TableBuild, stream: StreamDeclaration, rows: pa.Table) -> pa.Table:
+    """The rows of a snapshot that are newer than the stored ones."""
+    key, order = list(stream.key), [stream.contract.event_time, ROW]
+    engine = build.stores.engine
+    new = engine.collect(engine.frame(rows).unique(key, keep="last", order_by=order))
+    if not new.num_rows:
+        return new
+    kept = engine.collect(build.draft.scan(stream.name, new.select(key)))
+    both = pa.concat_tables([kept.select(new.column_names).cast(new.schema), new])
+    newest = engine.collect(engine.frame(both).unique(key, keep="last", order_by=order))
+    return newest.filter(pc.is_in(newest[ROW], value_set=new[ROW].combine_chunks()))
 
 
 def _stamped(arrival: IncrementRows, rows: pa.Table) -> pa.Table:
@@ -375,11 +263,3 @@ def _sealed_rows(stores: Stores, stream: StreamDeclaration, rows: Sequence[Mappi
     return [
         stores.vault.seal_with(keys, msgspec.json.encode(row), named) for row, named in zip(rows, people, strict=True)
     ]
-
-
-def _event_time(graph: ProjectGraph, name: str) -> str | None:
-    for stream in graph.streams_of(name):
-        column = stream.contract.event_time
-        if column in graph.schemas[name].names:
-            return column
-    return None

@@ -96,7 +96,7 @@ def open_project(project: str | Path = ".", profile: str | None = None) -> Workb
     loaded = settings.load(folder, profile=profile)
     mill = load_mill(folder)
     stores = open_stores(folder, loaded, SystemClock())
-    return Workbench(stores, ProjectGraph(mill, stores.engine, folder))
+    return Workbench(stores, ProjectGraph.of_project(mill, stores))
 
 
 class Workbench:

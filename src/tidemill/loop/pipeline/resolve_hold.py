@@ -22,8 +22,8 @@ from tidemill.loop.ingest.ingest_increment import (
     IncrementRows,
     IngestResult,
     ingest_increment,
-    rebuild_changed_tables,
 )
+from tidemill.loop.ingest.rebuild_tables import rebuild_changed_tables
 from tidemill.loop.ingest.sealed_table import opened_table
 from tidemill.loop.ingest.stream_sources import replacement_source
 from tidemill.loop.online.materialise_online import materialise_online

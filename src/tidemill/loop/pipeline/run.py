@@ -26,9 +26,9 @@ from tidemill.loop.ingest.ingest_increment import (
     IncrementRows,
     IngestResult,
     ingest_increment,
-    rebuild_changed_tables,
 )
 from tidemill.loop.ingest.outlier_days import Period
+from tidemill.loop.ingest.rebuild_tables import rebuild_changed_tables
 from tidemill.loop.ingest.stream_sources import check_source_names, sources_of
 from tidemill.loop.online.materialise_online import materialise_online
 from tidemill.loop.pipeline.read_again import read_again
@@ -86,7 +86,8 @@ def run(
         waiting = _waiting(stores, graph, until, now, backfill=backfill)
         last = until or max((last_full_day(now, stream.day_zone) for stream in _streams(graph)), default=now.date())
         report = RunReport(until=last, notes=notes + [note for due in waiting.values() for note in due.notes])
-        rebuilt = rebuild_changed_tables(stores, graph, lease=lease)
+        graph.pin_external()
+        rebuilt = rebuild_changed_tables(stores, graph, lease=lease, notes=report.notes)
         if rebuilt:
             progress("rebuild", {"tables": rebuilt})
             report.publications += 1
@@ -113,6 +114,9 @@ def run(
             _count(report, result)
             progress("increment", {"brought": result})
         report.still_held = _still_held(stores, graph, report)
+        if graph.mill.external_tables and not (report.increments or report.still_held):  # tables without any stream
+            first = as_of(last, "UTC")
+            report.publications += bool(rebuild_changed_tables(stores, graph, lease=lease, first=first))
         report.views = materialise_online(stores, graph, lease, progress, report.notes)
         refreshed = any(model.refresh is not None for model in graph.mill.recommenders.values())
         if refreshed:

@@ -10,9 +10,10 @@ from tidemill.core.clock import last_full_day
 from tidemill.core.formatting import count
 from tidemill.core.settings import FILE, Settings
 from tidemill.loop.ingest.arrivals import stream_position
-from tidemill.loop.ingest.ingest_increment import published_codes
+from tidemill.loop.ingest.rebuild_tables import published_codes
 from tidemill.loop.ingest.stream_sources import POSTED_ONLY, check_source_names
 from tidemill.loop.pipeline.read_again import read_anew
+from tidemill.loop.project.declarations import TableDeclaration
 from tidemill.loop.project.graph import ProjectGraph
 from tidemill.loop.project.stores import Stores
 from tidemill.loop.refresh.refresh_models import RefreshStatus
@@ -36,7 +37,8 @@ def plan(stores: Stores | None, graph: ProjectGraph, until: date | None, setting
     published = stores.ledger.last("publish") if stores else None
     codes = published_codes(stores) if stores else {}
     steps = [_stream_step(stores, graph, name, until, settings) for name in graph.mill.streams]
-    steps += [_table_step(graph, name, codes, first=not published) for name in (table.name for table in graph.order)]
+    moved = graph.external.moved(stores.lake.view().external) if stores and published else set()
+    steps += [_table_step(graph, table, codes, moved, first=not published) for table in graph.order]
     steps += [_view_step(stores, graph, name, published=bool(published)) for name in graph.mill.features_views]
     streams = [step for step in steps if step.kind == "stream" and step.do == "run"]
     refresh = refresh_statuses(stores, graph, stores.lake.view()) if stores and published else {}
@@ -65,13 +67,19 @@ def _stream_step(stores: Stores | None, graph: ProjectGraph, name: str, until: d
     )
 
 
-def _table_step(graph: ProjectGraph, name: str, codes: dict[str, str], *, first: bool) -> Step:
-    table = graph.mill.tables[name]
+def _table_step(
+    graph: ProjectGraph, table: TableDeclaration, codes: dict[str, str], moved: set[str], *, first: bool
+) -> Step:
+    name = table.name
     how = f"incremental by {', '.join(table.by)}" if table.by else "rebuilt with each increment"
     if first:
         return Step(what=name, kind="table", do="run", why=f"first build; then {how}")
     if codes.get(name) != graph.codes[name]:
         return Step(what=name, kind="table", do="run", why="its code has changed, so it is rebuilt in full")
+    for external in table.inputs:
+        if external in moved:
+            why = f"{external} is now at {graph.external.pins[external].says}, so it is rebuilt in full"
+            return Step(what=name, kind="table", do="run", why=why)
     return Step(what=name, kind="table", do="run", why=how)
 
 

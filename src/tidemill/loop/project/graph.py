@@ -27,6 +27,7 @@ from tidemill.core.errors import (
 from tidemill.core.kinds import arrow_type
 from tidemill.core.library_errors import require_error
 from tidemill.core.ports import Engine
+from tidemill.core.records.external_pin import ExternalPin
 from tidemill.loop.project.code_fingerprint import code_fingerprint
 from tidemill.loop.project.declarations import (
     FeatureViewDeclaration,
@@ -35,6 +36,7 @@ from tidemill.loop.project.declarations import (
     StreamDeclaration,
     TableDeclaration,
 )
+from tidemill.loop.project.external_inputs import ExternalInputs, refuse_as_view_input, refuse_personal
 from tidemill.loop.project.mill import Mill
 from tidemill.loop.project.model_signatures import SignatureSpec, build_signature
 from tidemill.loop.project.project import FILE
@@ -42,6 +44,8 @@ from tidemill.loop.project.sql_query import SqlQuery
 
 if TYPE_CHECKING:
     import narwhals as nw
+
+    from tidemill.loop.project.stores import Stores
 
 
 def contract_schema(contract: Contract) -> pa.Schema:
@@ -84,15 +88,39 @@ class ColumnRoles:
 class ProjectGraph:
     """A checked project: its dependencies, order and column types."""
 
-    def __init__(self, mill: Mill, engine: Engine, project: Path) -> None:
+    def __init__(self, mill: Mill, engine: Engine, project: Path, external: ExternalInputs | None = None) -> None:
         self.mill = mill
         self.engine = engine
         self.project = project
+        #: The external tables, at pinned versions.
+        self.external = external or ExternalInputs(mill.external_tables, project)
         self._refuse_unknown_names()
         #: Tables in build order.
         self.order: list[TableDeclaration] = [mill.tables[name] for name in self._sorted()]
-        #: Columns of every stream, table and feature view.
+        self._derive()
+
+    @classmethod
+    def of_project(cls, mill: Mill, stores: Stores) -> ProjectGraph:
+        """The graph of an opened project."""
+        return cls(mill, stores.engine, stores.project, ExternalInputs.of_project(stores, mill.external_tables))
+
+    def pin_external(self) -> None:
+        """Pin the current version of every external table, and check the graph again if columns have changed."""
+        if self.external.take(self.engine):
+            self._derive()
+
+    def keep_external(self, pins: Mapping[str, ExternalPin]) -> None:
+        """Read external tables at these versions, such as the published ones, instead of the current ones."""
+        has_changed = any(pin.columns != self.external.pins[name].columns for name, pin in pins.items())
+        self.external.pins.update(pins)
+        if has_changed:
+            self._derive()
+
+    def _derive(self) -> None:
+        mill, project = self.mill, self.project
+        #: Columns of every stream, external table, table and feature view.
         self.schemas: dict[str, pa.Schema] = self._dry_run()
+        refuse_personal(self.external.pins, mill.streams.values())
         self._check_features()
         self._check_expectations()
         self._check_recommenders()
@@ -128,6 +156,8 @@ class ProjectGraph:
         """The streams that a table is derived from, directly or indirectly."""
         if name in self.mill.streams:
             return [self.mill.streams[name]]
+        if name in self.mill.external_tables:
+            return []
         node = self.mill.tables.get(name) or self.mill.features_views[name]
         found: dict[str, StreamDeclaration] = {}
         for parent in node.inputs:
@@ -183,20 +213,22 @@ class ProjectGraph:
         return [*mill.tables.values(), *mill.features_views.values()]
 
     def _refuse_unknown_names(self) -> None:
-        known = {*self.mill.streams, *self.mill.tables}
+        known = {*self.mill.streams, *self.mill.external_tables, *self.mill.tables}
         for node in self._made(self.mill):
             for name in node.inputs:
                 if name not in known:
                     raise UnknownName(
                         f"{node.name}({name}): there is no stream or table {name!r}", tip=nearest(name, known)
                     )
+                if name in self.mill.external_tables and isinstance(node, FeatureViewDeclaration):
+                    raise refuse_as_view_input(node.name, name)
 
     def _sorted(self) -> list[str]:
         done: list[str] = []
         path: list[str] = []
 
         def visit(name: str) -> None:
-            if name in done or name in self.mill.streams:
+            if name in done or name in self.mill.streams or name in self.mill.external_tables:
                 return
             if name in path:
                 cycle = " → ".join([*path[path.index(name) :], name])
@@ -216,6 +248,7 @@ class ProjectGraph:
     def _dry_run(self) -> dict[str, pa.Schema]:
         """Run every function on empty tables, to get its columns and types before any row is read."""
         schemas = {name: contract_schema(stream.contract) for name, stream in self.mill.streams.items()}
+        schemas |= self.external.schemas(self.engine)
         nodes: list[TableDeclaration | FeatureViewDeclaration] = [*self.order, *self.mill.features_views.values()]
         for node in nodes:
             frames = {name: self.engine.frame(empty_table(schemas[name])) for name in node.inputs}

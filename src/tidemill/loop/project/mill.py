@@ -25,6 +25,7 @@ from tidemill.loop.project.declarations import (
     TableFunction,
     TabularDeclaration,
 )
+from tidemill.loop.project.external_inputs import ExternalDeclaration, ExternalDeclarations
 from tidemill.loop.project.sql_query import SqlQuery
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Mill:
+class Mill(ExternalDeclarations):
     """A project: its streams, tables, checks, features and models, under one name.
 
     >>> Mill("magazines").name
@@ -43,6 +44,7 @@ class Mill:
 
     name: str
     streams: dict[str, StreamDeclaration] = field(default_factory=dict)
+    external_tables: dict[str, ExternalDeclaration] = field(default_factory=dict)
     tables: dict[str, TableDeclaration] = field(default_factory=dict)
     features_views: dict[str, FeatureViewDeclaration] = field(default_factory=dict)
     on_demands: dict[str, OnDemandDeclaration] = field(default_factory=dict)
@@ -333,7 +335,8 @@ class Mill:
     def _claim(self, name: str) -> None:
         if name.startswith("_") or not name.isidentifier():
             raise GraphError(f"{name!r} cannot be a name", tip="use letters, digits and underscores, a letter first")
-        if any(name in taken for taken in (self.streams, self.tables, self.features_views, self.on_demands)):
+        taken = (self.streams, self.external_tables, self.tables, self.features_views, self.on_demands)
+        if any(name in names for names in taken):
             raise GraphError(f"the name {name!r} is used twice in mill {self.name!r}")
 
 

@@ -40,6 +40,7 @@ EMBEDDED = {
     "leases": "file",
     "engine": "",
     "search": "",
+    "external": "",
 }
 #: Scheme -> the extra of the package that installs its client, if the names differ.
 _EXTRAS = {"postgresql": "postgres", "rediss": "redis", "valkey": "redis", "faiss": "learn", "sc": "spark"}

@@ -17,6 +17,7 @@ from tidemill.lake import LakeSnapshot
 from tidemill.lake.manifest import Manifests
 from tidemill.lake.publications import PublishedVersion
 from tidemill.loop.families.model_family import ModelFamily, RecordedSettings, RelearnOutcome, family_of
+from tidemill.loop.project.external_inputs import ExternalInputs
 from tidemill.loop.project.graph import ProjectGraph
 from tidemill.loop.project.mill import Mill
 from tidemill.loop.project.open_port import open_port
@@ -65,7 +66,9 @@ def do(job: RelearnJob) -> RelearnResult:
     project = Path(job.project)
     home = Path(job.home)
     engine = open_port("engine", job.engine, home)
-    graph = ProjectGraph(_mill(job, project), engine, project)
+    mill = _mill(job, project)
+    external = ExternalInputs(mill.external_tables, home, pins=job.known.publication.external)
+    graph = ProjectGraph(mill, engine, project, external)
     tables, objects = (open_port(port, job.lake, home) for port in ("tables", "objects"))
     view = LakeSnapshot(job.known, tables, engine, Manifests(objects, tables))
     family, model = _family(graph, job.settled.model), job.settled.model

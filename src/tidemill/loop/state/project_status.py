@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tidemill.core.clock import from_micros
+from tidemill.core.records.external_pin import ExternalPin
 from tidemill.loop.online.mend_online import online_damage
 from tidemill.loop.project.graph import ProjectGraph
 from tidemill.loop.project.stores import Stores
@@ -56,6 +57,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     publication: int
     streams: tuple[StreamStatus, ...]
     tables: dict[str, int]
+    #: External table -> the version that the tables were computed from.
+    external: dict[str, ExternalPin]
     models: tuple[ModelStatus, ...]
     #: What a person has to do or decide, most urgent first; the console shows the same.
     action_items: tuple[ActionItem, ...]
@@ -75,6 +78,7 @@ def status(stores: Stores, graph: ProjectGraph) -> Status:
         publication=view.publication if view else 0,
         streams=tuple(_stream(stores, name) for name in graph.mill.streams),
         tables=dict(view.versions) if view else {},
+        external=view.external if view else {},
         models=tuple(_model(stores, one, refresh.get(one.model)) for one in on_server),
         action_items=action_items(
             LedgerProjection(stores.ledger).catch_up(),

@@ -1,0 +1,1 @@
+"""Tables of other systems, by kind: the back-ends of the port `external`."""
