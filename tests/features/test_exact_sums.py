@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.features.exact_sums import fixed_parts, from_parts
+from tidemill.features.exact_sums import FixedPoint
 
 # within a factor of 2**67 of each other, so that exact they must be
 _VALUES = st.lists(st.floats(-1e9, 1e9).filter(lambda x: x == 0 or abs(x) > 1e-9), max_size=30)
 
 
-def summed(values: list[float], taken: list[float]) -> float:
-    parts, exponent, bits = fixed_parts(np.array([*values, *taken], np.float64))
-    signs = np.r_[np.ones(len(values), np.int64), np.zeros(len(taken), np.int64)]  # added, then taken away again
-    return float(from_parts([np.array([part @ signs]) for part in parts], exponent, bits)[0])
+def summed(values: list[float], taken: list[float], others: Sequence[float] = ()) -> float:
+    every = np.array([*values, *taken, *others], np.float64)
+    group = np.r_[np.zeros(len(every) - len(others), np.int64), np.ones(len(others), np.int64)]
+    forms = FixedPoint.of_groups(every, group, 2)
+    # added, and some of them taken away again
+    signs = np.r_[np.ones(len(values), np.int64), np.zeros(len(taken) + len(others), np.int64)]
+    sums = [np.array([part @ signs]) for part in forms.take(group).parts(every)]
+    return float(forms.take(np.zeros(1, np.int64)).values(sums)[0])
 
 
 @given(_VALUES, _VALUES)
@@ -33,6 +38,11 @@ def test_the_order_does_not_matter(values: list[float], chance: random.Random) -
     mixed = values.copy()
     chance.shuffle(mixed)
     assert summed(mixed, []) == summed(values, [])
+
+
+@given(_VALUES, st.lists(st.floats(-1e300, 1e300), max_size=30))
+def test_values_of_other_groups_do_not_matter(values: list[float], others: list[float]) -> None:
+    assert summed(values, [], others) == summed(values, [])
 
 
 def test_beyond_the_largest_float_it_is_infinite() -> None:

@@ -11,6 +11,9 @@ import pytest
 from conftest_loop import FIRST, Project, daily
 
 from tidemill.lake import part_exchange
+from tidemill.loop.examples.training_examples import build_examples
+from tidemill.loop.online.feature_metadata import declared_view
+from tidemill.loop.online.view_rows import online_rows
 
 pytestmark = pytest.mark.spark
 
@@ -27,6 +30,17 @@ mill.sql("per_item", """
     GROUP BY newest.item_id;
 """, by="item_id")
 '''
+STARS = """
+@mill.features(entity="item_id", ttl="2 days")
+def last_rating(reviews):
+    return reviews.select("item_id", "reviewed_at", "_known_at", "_row", last=nw.col("rating"))
+
+
+mill.model(
+    "stars", target="rating", examples=ratings, inputs=["item_id"], features=[taste, last_rating],
+    learn=__import__("lightgbm").LGBMRegressor(), helps="Buyers.", could_harm="Sellers.",
+)
+"""
 LAST = FIRST + timedelta(days=5)
 
 
@@ -37,7 +51,7 @@ def both(project: Project) -> Iterator[tuple[Project, Project]]:
     pytest.importorskip("pyspark", reason="no PySpark: Spark was not tried")
     rows = daily(6, users=8, items=6)
     file = project.path / "mill.py"
-    file.write_text(file.read_text() + BY_QUERY)
+    file.write_text(file.read_text() + BY_QUERY + STARS)
     # one user rates one item twice in one instant: the larger `_row` wins on every engine
     project.write("reviews.csv", [*rows, ("tie", "i1", 1.0, LAST), ("tie", "i1", 5.0, LAST)])
     other = Project(project.path.with_name("on_spark"), project.clock)
@@ -58,6 +72,11 @@ def content(project: Project) -> dict[str, Any]:
     tables["schemas"] = {name: str(view.schema(name)) for name in view.versions}
     taste = stores.engine.collect(graph.mill.features_views["taste"].function(ratings=view.scan("ratings")))
     tables["taste"] = sorted((row["n_ratings"], row["mean_rating"]) for row in taste.to_pylist())
+    for name in ("taste", "last_rating"):
+        rows = online_rows(stores.latest, declared_view(graph, graph.mill.features_views[name]))
+        tables[f"{name} online"] = sorted(map(repr, rows.to_pylist()))
+    examples = build_examples(graph, view, graph.askings["stars"])
+    tables["examples"] = [*zip(examples.inputs.to_pylist(), examples.target, examples.row, strict=True)]
     tables["facts"] = [stores.latest.get("facts", f"i{i}") for i in range(15)]
     return tables
 
@@ -66,13 +85,20 @@ def content(project: Project) -> dict[str, Any]:
 def test_the_shop_gives_the_same_tables_on_both_engines(
     both: tuple[Project, Project], monkeypatch: pytest.MonkeyPatch, most_rows: int
 ) -> None:
-    """Also where no rows of a derived table fit in memory, so that Spark's workers compare and write them."""
+    """Also where no rows of a derived table fit in memory, so that Spark's workers compare and write them. Training
+    examples, with windowed aggregates and rows of views as of each of them, are equal to the bit.
+    """
     on_polars, on_spark = both
     for project in both:
         project.run(LAST - timedelta(days=1), backfill=True)
         project.run(LAST)
         monkeypatch.setattr(part_exchange, "MEMORY_ROWS", most_rows)
+        monkeypatch.setattr(part_exchange, "PART_ROWS", 30)
     assert on_spark.open()[0].engine.name == "spark"
-    assert content(on_spark) == content(on_polars)
+    found = content(on_spark)
+    assert found == content(on_polars)
+    inputs = [row for row, _, _ in found["examples"]]
+    assert any(row["mean_rating"] for row in inputs)
+    assert any(row["last"] for row in inputs)
     tied = [row for row in content(on_spark)["ratings"] if row["rating"] == 5.0 and row["item_id"] == "i1"]
     assert tied

@@ -11,6 +11,7 @@ from typing import Any
 import narwhals as nw
 import polars as pl
 import pyarrow as pa
+from polars.io.plugins import register_io_source
 
 from tidemill.backends import duckdb_sql
 from tidemill.backends.arrow_form import plain_rows
@@ -79,8 +80,7 @@ class PolarsEngine:
             yield PersistedFrame(nw.from_native(found), found.select(pl.len()).collect().item())
 
     def stage(self, frame: nw.LazyFrame[Any], stager: FileStager) -> list[StagedFile]:
-        batches = frame.to_native().collect_batches(chunk_size=_BATCH_ROWS)
-        return [file for batch in batches for file in stager.stage(_arrow(batch))]
+        return [file for batch in self.batches(frame) for file in stager.stage(batch)]
 
     def cogroup(
         self,
@@ -94,14 +94,29 @@ class PolarsEngine:
 
     def map_parts(
         self,
-        frame: nw.LazyFrame[Any],
+        frames: Sequence[nw.LazyFrame[Any]],
         by: Sequence[str],
         parts: int,
-        apply: Callable[[pa.Table], pa.Table],
+        apply: Callable[..., pa.Table],
         schema: pa.Schema,
     ) -> nw.LazyFrame[Any]:
-        made = [apply(rows).select(schema.names).cast(schema) for (rows,) in _parts([frame], by, parts)]
-        return self.frame(pa.concat_tables([empty_table(schema), *made]))
+        def rows(columns: list[str] | None, predicate: pl.Expr | None, most: int | None, _: int | None) -> Any:
+            for of_part in _parts(frames, by, parts) if most != 0 else ():
+                made: Any = pl.from_arrow(apply(*of_part).select(schema.names).cast(schema), rechunk=False)
+                made = made if predicate is None else made.filter(predicate)
+                made = made.select(columns or schema.names).head(made.height if most is None else most)
+                most = most if most is None else most - made.height
+                yield made
+                if most == 0:
+                    return
+
+        return nw.from_native(register_io_source(rows, schema=pl.DataFrame(empty_table(schema)).schema))
+
+    def batches(self, frame: nw.LazyFrame[Any]) -> Iterator[pa.Table]:
+        for batch in frame.to_native().collect_batches(chunk_size=_BATCH_ROWS):
+            if batch.height:
+                rows = _arrow(batch)
+                yield from (rows.slice(start, _BATCH_ROWS) for start in range(0, rows.num_rows, _BATCH_ROWS))
 
 
 def _widening() -> pl.ScanCastOptions:
@@ -115,7 +130,12 @@ def _widening() -> pl.ScanCastOptions:
 
 
 def _parts(frames: Sequence[nw.LazyFrame[Any]], by: Sequence[str], parts: int) -> Iterator[list[pa.Table]]:
-    """The rows of each frame in each part that has any, by way of files."""
+    """The rows of each frame in each part that has any; of several parts, by way of files."""
+    if parts == 1:
+        whole = [_arrow(frame.to_native().collect()) for frame in frames]
+        if any(rows.num_rows for rows in whole):
+            yield whole
+        return
     with tempfile.TemporaryDirectory(prefix="tidemill-") as folder:
         sides: list[pl.LazyFrame] = [frame.to_native() for frame in frames]
         for number, side in enumerate(sides):

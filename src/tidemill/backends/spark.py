@@ -177,11 +177,12 @@ class SparkEngine:
         parts: int,
         apply: Callable[[pa.Table, pa.Table], bytes],
     ) -> list[bytes]:
-        def of_part(first: pa.Table, second: pa.Table) -> pa.Table:
-            rows = [plain_rows(side.drop_columns([_PART])) for side in (first, second)]
-            return pa.Table.from_batches([_results([apply(*rows)])])
+        schemas = [_arrow_schema(frame) for frame in (left, right)]
 
-        sides = [frame.to_native().withColumn(_PART, _part_of(by, parts)).groupBy(_PART) for frame in (left, right)]
+        def of_part(first: pa.Table, second: pa.Table) -> pa.Table:
+            return pa.Table.from_batches([_results([apply(*map(_rows_of_part, (first, second), schemas))])])
+
+        sides = [_grouped(frame, by, parts) for frame in (left, right)]
         with running(self.session, self._listener), _no_pandas_warning():
             made = sides[0].cogroup(sides[1]).applyInArrow(of_part, f"{_RESULT} binary").toArrow()
         results: list[bytes] = made[_RESULT].to_pylist()
@@ -189,19 +190,59 @@ class SparkEngine:
 
     def map_parts(
         self,
-        frame: nw.LazyFrame[Any],
+        frames: Sequence[nw.LazyFrame[Any]],
         by: Sequence[str],
         parts: int,
-        apply: Callable[[pa.Table], pa.Table],
+        apply: Callable[..., pa.Table],
         schema: pa.Schema,
     ) -> nw.LazyFrame[Any]:
-        def of_part(rows: pa.Table) -> pa.Table:
-            return apply(plain_rows(rows.drop_columns([_PART]))).select(schema.names).cast(schema)
+        schemas = [_arrow_schema(frame) for frame in frames]
 
-        grouped = frame.to_native().withColumn(_PART, _part_of(by, parts)).groupBy(_PART)
+        def of_part(*sides: pa.Table) -> pa.Table:
+            made = apply(*map(_rows_of_part, sides, schemas))
+            return made.select(schema.names).cast(schema)
+
+        def of_one(rows: pa.Table) -> pa.Table:  # Spark looks at the number of arguments
+            return of_part(rows)
+
+        def of_two(left: pa.Table, right: pa.Table) -> pa.Table:
+            return of_part(left, right)
+
+        grouped = [_grouped(frame, by, parts) for frame in frames]
         with _no_pandas_warning():
-            made: nw.LazyFrame[Any] = nw.from_native(grouped.applyInArrow(of_part, _spark_schema(schema)))
-        return made
+            made = (
+                grouped[0].applyInArrow(of_one, _spark_schema(schema))
+                if len(grouped) == 1
+                else grouped[0].cogroup(grouped[1]).applyInArrow(of_two, _spark_schema(schema))
+            )
+        return nw.from_native(made)  # type: ignore[no-any-return]
+
+    def batches(self, frame: nw.LazyFrame[Any]) -> Iterator[pa.Table]:
+        def as_bytes(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            for rows in _tables(batches, _BATCH_ROWS):
+                sink = pa.BufferOutputStream()
+                with pa.ipc.new_stream(sink, rows.schema) as writer:
+                    writer.write_table(rows)
+                yield _results([sink.getvalue().to_pybytes()])
+
+        with running(self.session, self._listener), _no_pandas_warning():
+            found = frame.to_native().mapInArrow(as_bytes, f"{_RESULT} binary").toLocalIterator()
+            for row in found:
+                yield pa.ipc.open_stream(row[_RESULT]).read_all()
+
+
+def _grouped(frame: nw.LazyFrame[Any], by: Sequence[str], parts: int) -> Any:
+    """The rows by part, under attributes of their own: Spark confuses those of two frames made from one."""
+    from pyspark.sql import functions
+
+    found = frame.to_native()
+    names = [functions.col(f"`{name}`").alias(name) for name in found.columns]
+    return found.select(*names, _part_of(by, parts).alias(_PART)).groupBy(_PART)
+
+
+def _rows_of_part(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The rows of one side of a part; Spark leaves out the columns of a side without rows."""
+    return plain_rows(rows.drop_columns([_PART])) if rows.num_columns else empty_table(schema)
 
 
 def _part_of(by: Sequence[str], parts: int) -> Any:
@@ -257,6 +298,12 @@ def _spark_schema(schema: pa.Schema) -> Any:
     from pyspark.sql.pandas.types import from_arrow_schema
 
     return from_arrow_schema(plain_schema(schema))
+
+
+def _arrow_schema(frame: nw.LazyFrame[Any]) -> pa.Schema:
+    from pyspark.sql.pandas.types import to_arrow_schema
+
+    return plain_schema(to_arrow_schema(frame.to_native().schema, timezone="UTC"))
 
 
 def _start(url: str, conf: Mapping[str, str]) -> SparkSession:

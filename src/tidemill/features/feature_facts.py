@@ -64,7 +64,7 @@ class FeatureFacts:
         """
         if not len(self._key):
             return np.full(len(at), -1, np.int64)
-        indices = pc.index_in(_alike(entities, self._entities.type), value_set=self._entities)
+        indices = pc.index_in(entities_as(entities, self._entities.type), value_set=self._entities)
         usable = indices.is_valid().to_numpy() & there & (at >= self._keys.first)
         codes = pc.fill_null(indices, 0).to_numpy().astype(np.int64)
         keys = self._keys.positions(codes, at)
@@ -155,12 +155,15 @@ def _by_columns(rows: pa.Table, group: Ints) -> Ints:
 
 
 def _encoded(column: pa.ChunkedArray) -> pa.DictionaryArray:
-    encoded = column.dictionary_encode().unify_dictionaries().combine_chunks()
+    whole = column.combine_chunks()
+    if isinstance(whole, pa.Array):  # dictionaries of many chunks are unified slowly
+        return whole if pa.types.is_dictionary(whole.type) else whole.dictionary_encode()
+    encoded = whole.dictionary_encode().unify_dictionaries().combine_chunks()
     return encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
 
 
-def _alike(entities: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
-    """The entities cast to the type of the facts' entities: both strings, or both integers."""
+def entities_as(entities: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    """The entities cast to the type of the facts' entities: both strings, or both integers; else `TypeMismatch`."""
     if entities.type == kind:
         return entities
     if pa.types.is_dictionary(entities.type):

@@ -18,13 +18,16 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tidemill.core.contract.contract import KNOWN_AT
+from tidemill.core.empty_tables import empty_table
 from tidemill.core.ports import Engine
-from tidemill.features.aggregate_recognition import AggregateMeasure, AggregateView
+from tidemill.features.aggregate_recognition import AggregateView, Total
 from tidemill.features.epoch_micros import plain_micros
-from tidemill.features.exact_sums import fixed_parts, from_parts
+from tidemill.features.exact_sums import FixedPoint
+from tidemill.features.frame_schema import frame_schema
 from tidemill.features.value_intervals import AT, UNTIL, merge_intervals
 from tidemill.features.view_spec import ViewSpec
 from tidemill.features.window_evaluation import seen, windows_of
+from tidemill.features.windows import Windows
 
 Ints = NDArray[np.int64]
 _EVENT, _KNOWN = "_tm_event", "_tm_known"
@@ -36,36 +39,35 @@ def sliding_window(
     form: AggregateView,
     frames: Mapping[str, nw.LazyFrame[Any]],
     engine: Engine,
-    first: int,
-    last: int,
-) -> pa.Table | None:
-    """The history from boundary `first` to `last` (included), as value intervals; `None` for non-numeric sums or means.
+    span: tuple[int, int],
+    parts: int,
+) -> tuple[nw.LazyFrame[Any], pa.Schema] | None:
+    """The history from the first to the last boundary of `span` (included) as value intervals, and its schema; `None`
+    for non-numeric sums or means.
 
-    Integers are exact. Sums of floats are exact before they are rounded once (see `exact_sums`).
+    Integers are exact. Sums of floats are exact before they are rounded once (see `exact_sums`). An entity's intervals
+    depend on its rows alone, so the result does not depend on the number of parts.
     """
-    rows = _rows(spec, form, frames, engine, first, last)
+    windows = windows_of(spec)
+    rows = _rows(spec, form, frames, *span)
     if rows is None:
         return None
-    windows = windows_of(spec)
-    event, has_event = plain_micros(rows[_EVENT], _EVENT)
-    known, has_known = plain_micros(rows[_KNOWN], _KNOWN)
-    enters, leaves = windows.counted(event, known)
-    enters, leaves = np.maximum(enters, first), np.minimum(leaves, last)
-    rows = rows.filter(pa.array(used := (enters <= leaves) & has_event & has_known & _valid(rows[spec.entity])))
-    totals = _Changes(rows[spec.entity].combine_chunks(), enters[used], leaves[used], first, last)
-    columns: dict[str, Any] = {measure.column: _total(measure, rows, totals) for measure in form.measures}
-    intervals = totals.stretches(spec.entity, columns, windows.every_us)
-    frame = engine.frame(intervals)
+    totals = EntityTotals(
+        spec.entity, tuple((measure.column, measure.total) for measure in form.measures), windows, *span
+    )
+    made = totals(empty_table(frame_schema(engine, rows))).schema
+    frame = engine.map_parts([rows], [spec.entity], parts, totals, made)
     for step in form.after:
         frame = step(frame, (AT, UNTIL))
-    aggregated = engine.collect(frame)
-    spec.check_entity(aggregated.column_names)
-    return merge_intervals(aggregated, spec.entity, windows.every_us)
+    spec.check_entity(frame.collect_schema().names())
+    merge = MergeIntervals(spec.entity, windows.every_us)
+    schema = merge(empty_table(frame_schema(engine, frame))).schema
+    return engine.map_parts([frame], [spec.entity], parts, merge, schema), schema
 
 
 def _rows(
-    spec: ViewSpec, form: AggregateView, frames: Mapping[str, nw.LazyFrame[Any]], engine: Engine, first: int, last: int
-) -> pa.Table | None:
+    spec: ViewSpec, form: AggregateView, frames: Mapping[str, nw.LazyFrame[Any]], first: int, last: int
+) -> nw.LazyFrame[Any] | None:
     """The rows that can count between two boundaries: entity, times and measured values; `None` as above."""
     windows, name = windows_of(spec), form.source
     end = windows.span_of(last)[1]
@@ -82,7 +84,42 @@ def _rows(
     for measure in form.measures:
         if measure.total in ("sum", "mean") and kinds[measure.column] not in (*_WHOLE, nw.Float64):
             return None
-    return engine.collect(frame)
+    used: nw.LazyFrame[Any] = frame.filter(~nw.col(spec.entity).is_null())
+    return used
+
+
+@dataclass(frozen=True)
+class EntityTotals:
+    """The totals of the rows of some entities at all boundaries from `first` to `last`, as intervals."""
+
+    entity: str
+    #: The column of each measure, and what it is of the values in it.
+    measures: tuple[tuple[str, Total], ...]
+    windows: Windows
+    first: int
+    last: int
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        event, has_event = plain_micros(rows[_EVENT], _EVENT)
+        known, has_known = plain_micros(rows[_KNOWN], _KNOWN)
+        enters, leaves = self.windows.counted(event, known)
+        enters, leaves = np.maximum(enters, self.first), np.minimum(leaves, self.last)
+        used = (enters <= leaves) & has_event & has_known & _valid(rows[self.entity])
+        rows = rows.filter(pa.array(used))
+        totals = _Changes(rows[self.entity].combine_chunks(), enters[used], leaves[used], self.first, self.last)
+        columns: dict[str, Any] = {column: _total(column, total, rows, totals) for column, total in self.measures}
+        return totals.stretches(self.entity, columns, self.windows.every_us)
+
+
+@dataclass(frozen=True)
+class MergeIntervals:
+    """Merges the intervals of some entities, see `merge_intervals`."""
+
+    entity: str
+    every_us: int
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        return merge_intervals(rows, self.entity, self.every_us)
 
 
 @dataclass(frozen=True)
@@ -102,6 +139,7 @@ class _Changes:
         encoded = entities.dictionary_encode()
         self._names = encoded.dictionary
         codes = encoded.indices.to_numpy().astype(np.int64)
+        self._codes = codes
         span = last - first + 2  # boundary `last + 1` closes the runs that are open at the end
         keys = np.concatenate([codes * span + (enters - first), codes * span + (leaves + 1 - first)])
         self._order = np.argsort(keys, kind="stable")
@@ -119,6 +157,12 @@ class _Changes:
         """The sum of integers (n_rows,) in each run, int64 (n_runs,)."""
         return self._sums(values, self._runs.place)
 
+    def float_sums(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The sum of finite floats (n_rows,) in each run, float64 (n_runs,)."""
+        form = FixedPoint.of_groups(values, self._codes, len(self._names))
+        parts = [self.sums(part) for part in form.take(self._codes).parts(values)]
+        return form.take(self._runs.entity).values(parts)
+
     def stretches(self, entity: str, columns: Mapping[str, Any], every_us: int) -> pa.Table:
         names = self._names.take(pa.array(self._runs.entity))
         at, until = self._runs.first * every_us, self._runs.last * every_us
@@ -130,16 +174,16 @@ class _Changes:
         return np.asarray(np.cumsum(changes)[places])
 
 
-def _total(measure: AggregateMeasure, rows: pa.Table, changes: _Changes) -> pa.Array:
-    if measure.total == "len":
+def _total(name: str, total: Total, rows: pa.Table, changes: _Changes) -> pa.Array:
+    if total == "len":
         return pa.array(changes.counted)
-    column = rows[measure.column].combine_chunks()
+    column = rows[name].combine_chunks()
     valid = _valid(column)
     counts = changes.sums(valid.astype(np.int64))
-    if measure.total == "count":
+    if total == "count":
         return pa.array(counts)
     sums = _sum_of(column, changes)
-    if measure.total == "sum":
+    if total == "sum":
         return pa.array(sums)
     with np.errstate(invalid="ignore"):
         return pa.array(sums / np.maximum(counts, 1), mask=counts == 0)
@@ -152,8 +196,7 @@ def _sum_of(column: Any, changes: _Changes) -> NDArray[Any]:
         return changes.sums(pc.fill_null(whole, 0).to_numpy(zero_copy_only=False))
     values = pc.fill_null(column, 0.0).to_numpy(zero_copy_only=False)
     finite = np.isfinite(values)
-    parts, exponent, bits = fixed_parts(np.where(finite, values, 0.0))
-    sums = from_parts([changes.sums(part) for part in parts], exponent, bits)
+    sums = changes.float_sums(np.where(finite, values, 0.0))
     if not finite.all():
         up, down, no_number = (
             changes.sums(found.astype(np.int64)) > 0

@@ -5,6 +5,8 @@ A user with three events in a year has a handful of intervals, not 365 rows.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -38,13 +40,19 @@ def merge_intervals(rows: pa.Table, entity: str, every_us: int) -> pa.Table:
     return merged.set_column(merged.column_names.index(UNTIL), UNTIL, ends)
 
 
-def with_boundary_metadata(rows: pa.Table, every_us: int, last_at: int) -> pa.Table:
-    """The same rows, with the distance of boundaries and the last evaluated one in the schema's metadata."""
-    return rows.replace_schema_metadata({_EVERY: str(every_us), _LAST: str(last_at)})
+@dataclass(frozen=True)
+class BoundaryMetadata:
+    """Puts the distance of boundaries and the last evaluated one (microseconds) into the metadata of intervals."""
+
+    every_us: int
+    last_at: int
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        return rows.replace_schema_metadata({_EVERY: str(self.every_us), _LAST: str(self.last_at)})
 
 
 def boundary_metadata(rows: pa.Table) -> tuple[int, int] | None:
-    """`every_us` and the last boundary from `with_boundary_metadata`; `None` where a table has no such metadata."""
+    """`every_us` and the last boundary from `BoundaryMetadata`; `None` where a table has no such metadata."""
     metadata_ = rows.schema.metadata or {}
     return (int(metadata_[_EVERY]), int(metadata_[_LAST])) if _EVERY in metadata_ and _LAST in metadata_ else None
 

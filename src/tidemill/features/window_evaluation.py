@@ -17,6 +17,7 @@ from tidemill.core.contract.contract import KNOWN_AT
 from tidemill.core.errors import GraphError, UnknownName, nearest
 from tidemill.core.ports import Engine
 from tidemill.features.epoch_micros import instant, micros_of
+from tidemill.features.frame_schema import frame_schema
 from tidemill.features.value_intervals import AT, UNTIL, merge_intervals
 from tidemill.features.view_spec import ViewSpec
 from tidemill.features.windows import Windows
@@ -34,24 +35,29 @@ def windows_of(spec: ViewSpec) -> Windows:
     return Windows(spec.window_us, spec.every_us)
 
 
-def at_boundary(spec: ViewSpec, frames: Frames, engine: Engine, boundary: int) -> pa.Table:
-    """The function's rows at a boundary (its number), one per entity, with `_at`; rows without an entity are dropped.
+def boundary_rows(spec: ViewSpec, frames: Frames, engine: Engine, boundary: int) -> tuple[nw.LazyFrame[Any], pa.Schema]:
+    """The function's rows at a boundary (its number) as a frame, with `_at`, without an entity none; and their schema.
 
-    `GraphError` where an entity has more than one row, or an input has no known time.
+    `GraphError` where an input has no known time.
     """
-    windows = windows_of(spec)
-    start, end = windows.span_of(boundary)
+    start, end = windows_of(spec).span_of(boundary)
     given = {name: seen(spec, name, frames[name], start, end, known_by=end) for name in spec.inputs}
-    rows = engine.collect(spec.function(**given))
-    spec.check_entity(rows.column_names)
-    rows = rows.filter(pc.is_valid(rows[spec.entity]))
+    frame = spec.function(**given)
+    spec.check_entity(frame.collect_schema().names())
+    frame = frame.filter(~nw.col(spec.entity).is_null()).with_columns(nw.lit(end, nw.Int64).alias(AT))
+    return frame, frame_schema(engine, frame)
+
+
+def at_boundary(spec: ViewSpec, frames: Frames, engine: Engine, boundary: int) -> pa.Table:
+    """The rows of `boundary_rows` in memory; `GraphError` where an entity has more than one."""
+    rows = engine.collect(boundary_rows(spec, frames, engine, boundary)[0])
     distinct = pc.count_distinct(rows[spec.entity]).as_py()
     if distinct != rows.num_rows:
         raise GraphError(
             f"the view {spec.name!r} has {rows.num_rows} rows for {distinct} values of {spec.entity} at one boundary",
             tip=f"group by {spec.entity!r} alone, so that each has one row",
         )
-    return rows.append_column(AT, pa.array([end] * rows.num_rows, pa.int64()))
+    return rows
 
 
 def each_boundary(spec: ViewSpec, frames: Frames, engine: Engine, first: int, last: int) -> pa.Table:

@@ -97,6 +97,11 @@ def number_of_parts(rows: int) -> int:
     return max(1, -(-rows // PART_ROWS))
 
 
+def parts_of(rows: int) -> int:
+    """How many parts so many rows are computed in; one if they fit in memory."""
+    return 1 if fit_in_memory(rows) else number_of_parts(rows)
+
+
 def exact_columns(schema: pa.Schema) -> list[str]:
     """The columns by which rows are split into parts: those whose equal values have one form in every engine."""
     return [

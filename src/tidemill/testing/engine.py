@@ -85,6 +85,19 @@ def total_of_part(rows: pa.Table) -> pa.Table:
     return pa.table({"half": pc.divide(found["n_sum"].cast(pa.float64()), 2.0), "n": found["n_sum"], "k": found["k"]})
 
 
+SUMS = pa.schema([("k", pa.string()), ("n", pa.int64()), ("m", pa.int64())])
+
+
+def sums_of_parts(left: pa.Table, right: pa.Table) -> pa.Table:
+    """The sums of `n` on the left and `m` on the right of each key of a part."""
+    one, two = (rows.group_by("k").aggregate([(name, "sum")]) for rows, name in ((left, "n"), (right, "m")))
+    found: dict[str | None, dict[str, int]] = {}
+    for rows, name in ((one, "n"), (two, "m")):
+        for row in rows.to_pylist():
+            found.setdefault(row["k"], {})[name] = row[f"{name}_sum"]
+    return pa.Table.from_pylist([{"k": key, **sums} for key, sums in found.items()], schema=SUMS)
+
+
 def refuse_part(left: pa.Table, right: pa.Table) -> bytes:
     """Raise an error, as a part may."""
     raise ValueError(f"no such part: {left.num_rows} and {right.num_rows} rows")
@@ -258,10 +271,11 @@ class EngineSuite:
         none = engine.frame(one).filter(nw.col("n") < 0)
         assert engine.cogroup(none, none, ["k", "n"], 2, part_as_json) == []
 
-    def test_a_frame_is_made_from_the_rows_of_each_part(self, engine: Engine) -> None:
+    @pytest.mark.parametrize("parts", [1, 3])
+    def test_a_frame_is_made_from_the_rows_of_each_part(self, engine: Engine, parts: int) -> None:
         rows = pa.table({"k": ["a", "b", None, "a", "c", "b"], "n": [1, 2, 3, 4, 5, 6]})
         for frame in (engine.frame(rows), engine.frame(rows).filter(nw.col("n") < 0)):
-            made = engine.map_parts(frame, ["k"], 3, total_of_part, TOTAL)
+            made = engine.map_parts([frame], ["k"], parts, total_of_part, TOTAL)
             found = engine.collect(made.filter(nw.col("n") > 0))
             assert found.schema.types == TOTAL.types
             by_key: dict[str | None, list[tuple[int, float]]] = {}
@@ -269,6 +283,31 @@ class EngineSuite:
                 by_key.setdefault(row["k"], []).append((row["n"], row["half"]))
             assert len(by_key) in (0, 4)  # each key in one part only
             assert by_key in ({}, {"a": [(5, 2.5)], "b": [(8, 4.0)], None: [(3, 1.5)], "c": [(5, 2.5)]})
+            assert engine.collect(made.select("n").head(1)).num_rows == min(len(by_key), 1)
+
+    @pytest.mark.parametrize("parts", [1, 3])
+    def test_a_frame_is_made_from_the_rows_of_two(self, engine: Engine, parts: int) -> None:
+        one = pa.table({"k": ["a", "b", None, "a"], "n": [1, 2, 3, 4]})
+        two = pa.table({"k": ["b", None, "c", "b"], "m": [5, 6, 7, 8]})
+        made = engine.map_parts([engine.frame(one), engine.frame(two)], ["k"], parts, sums_of_parts, SUMS)
+        # evaluated in parts within another evaluation in parts
+        again = engine.map_parts([made, made.filter(nw.col("m") > 0)], ["k"], parts, sums_of_parts, SUMS)
+        for frame, sums in ((made, {"a": (5, None), "b": (2, 13), None: (3, 6), "c": (None, 7)}),
+                            (again, {"a": (5, None), "b": (2, 13), None: (3, 6), "c": (None, 7)})):  # fmt: skip
+            with engine.persist(frame, SUMS) as kept:
+                assert {row["k"]: (row["n"], row["m"]) for row in engine.collect(kept.frame).to_pylist()} == sums
+                assert kept.rows == 4
+
+    def test_batches_are_all_rows_in_the_types_of_a_collected_frame(self, engine: Engine) -> None:
+        some = list(engine.batches(engine.frame(ratings()).filter(nw.col("_row") > 1)))
+        assert all(rows.schema.equals(SCHEMA) for rows in some)
+        assert pa.concat_tables(some).sort_by("_row").to_pylist() == ratings().to_pylist()[1:]
+        n = 300_000
+        many = list(engine.batches(engine.frame(pa.table({"n": range(n)}))))
+        assert sum(rows.num_rows for rows in many) == n
+        assert all(0 < rows.num_rows <= 131_072 for rows in many)
+        assert pc.sum(pa.concat_tables(many)["n"]).as_py() == n * (n - 1) // 2
+        assert list(engine.batches(engine.frame(ratings()).filter(nw.col("_row") < 0))) == []
 
     def test_a_failure_in_a_part_reaches_the_caller(self, engine: Engine) -> None:
         frame = engine.frame(ratings())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -108,11 +108,19 @@ class Engine(Protocol):
 
     def map_parts(
         self,
-        frame: nw.LazyFrame[Any],
+        frames: Sequence[nw.LazyFrame[Any]],
         by: Sequence[str],
         parts: int,
-        apply: Callable[[pa.Table], pa.Table],
+        apply: Callable[..., pa.Table],
         schema: pa.Schema,
     ) -> nw.LazyFrame[Any]:
-        """A frame of the rows that `apply`, as in `cogroup`, returns for the rows of each part, with `schema`."""
+        """A frame of the rows that `apply`, as in `cogroup`, returns for the rows of each part of one frame or of two,
+        with `schema`. It is evaluated with the frame.
+        """
+        ...
+
+    def batches(self, frame: nw.LazyFrame[Any]) -> Iterator[pa.Table]:
+        """Evaluate a frame and return its rows in the types of `collect`, in tables of at most 131,072, so that they
+        need not fit in memory together. There is no table without rows.
+        """
         ...

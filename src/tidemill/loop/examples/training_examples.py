@@ -8,17 +8,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import narwhals as nw
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tidemill.core.contract.contract import ROW
-from tidemill.core.errors import FunctionFailed, TargetUnfit, TooLittleData
+from tidemill.core.empty_tables import empty_table
+from tidemill.core.errors import FunctionFailed, RowsLost, TargetUnfit, TooLittleData
 from tidemill.core.kinds import KINDS, Kind, arrow_type, kind_of_arrow
 from tidemill.core.records.signature import InputField, OnDemandFeature, Task
-from tidemill.features import PointInTimeJoin, point_in_time, view_history
+from tidemill.features.engine_join import HistoryJoin, point_in_time_frame
+from tidemill.features.feature_history import ViewHistory, history_frame
+from tidemill.features.frame_schema import frame_schema
 from tidemill.lake import LakeSnapshot
+from tidemill.lake.part_exchange import parts_of
 from tidemill.loop.online.view_rows import view_spec
 from tidemill.loop.project.declarations import FeatureViewDeclaration, TabularDeclaration
 from tidemill.loop.project.graph import ProjectGraph, naming_function
@@ -49,17 +54,15 @@ def build_examples(graph: ProjectGraph, view: LakeSnapshot, asking: SignatureSpe
     Raises `TooLittleData` if there are none, and `TargetUnfit` if the target does not fit the task.
     """
     model = asking.model
-    rows = example_rows(graph, view, asking)
-    rows = rows.filter(pc.is_valid(rows[model.target]))
+    rows = joined_rows(graph, view, asking)
     if not rows.num_rows:
         raise TooLittleData(f"{model.examples!r} has no row with a value of the target {model.target!r} to train on")
-    joined = with_features(graph, view, asking, rows)
     task, classes = task_of(model, rows[model.target], asking.columns.kinds[model.target])
     time = asking.columns.time
     attributes = list(dict.fromkeys([*model.slices, *model.fairness]))
     return Examples(
         fields=asking.inputs,
-        inputs=typed(joined, asking.inputs),
+        inputs=typed(rows, asking.inputs),
         target=encoded_target(model, rows[model.target], task, classes),
         task=task,
         classes=classes,
@@ -71,52 +74,106 @@ def build_examples(graph: ProjectGraph, view: LakeSnapshot, asking: SignatureSpe
     )
 
 
-def example_rows(graph: ProjectGraph, view: LakeSnapshot, asking: SignatureSpec) -> pa.Table:
-    """All rows of the examples, by time, arrival and all other columns: a total order on every engine."""
-    name, time = asking.model.examples, asking.columns.time
-    features = graph.mill.features_views.get(name)
-    rows = view.arrow(name) if features is None else _made(graph, view, features)
-    if time is not None:
-        rows = rows.filter(pc.is_valid(rows[time]))
+def joined_rows(graph: ProjectGraph, view: LakeSnapshot, asking: SignatureSpec) -> pa.Table:
+    """All rows of the examples with a time and a target, with every lookup joined as of its time and all on-demand
+    features; in a total order, the same on every engine.
+
+    The engine joins them: of the views' histories, only the joined columns come to this process. Raises `RowsLost` if
+    there are other rows than before the join.
+    """
+    engine = graph.engine
+    with naming_function(f"the examples of {asking.model.name!r}"):
+        frame = example_frame(graph, view, asking)
+        schema = frame_schema(engine, frame)
+        time = nw.col(asking.columns.time).max().alias("end") if asking.columns.time else nw.lit(None).alias("end")
+        count = engine.collect(frame.select(nw.len().alias("rows"), time))
+        parts = parts_for(graph, view, asking)
+        if asking.lookups and asking.columns.time is not None:
+            end = count["end"].cast(pa.int64())[0].as_py() or 0
+            frame, schema = with_lookups(graph, view, asking, frame, schema, end=end, parts=parts)
+        rows = pa.concat_tables([empty_table(schema), *engine.batches(frame)])
+    if rows.num_rows != count["rows"][0].as_py():
+        raise RowsLost(f"the join returned {rows.num_rows} rows for {count['rows'][0]} examples")
+    return with_functions(graph, asking, in_order(asking, rows))
+
+
+def example_frame(graph: ProjectGraph, view: LakeSnapshot, asking: SignatureSpec) -> nw.LazyFrame[Any]:
+    """The rows of the examples with a time and a target, with the columns that a training reads."""
+    model, time = asking.model, asking.columns.time
+    features = graph.mill.features_views.get(model.examples)
+    frame = view.scan(model.examples) if features is None else _made(graph, view, features)
+    present = frame.collect_schema().names()
+    read = {model.target, *model.slices, *model.fairness, *(field.name for field in (*asking.request, *asking.inputs))}
+    read |= {name for name in (time, model.group, ROW) if name is not None}
+    if ROW not in present:
+        read |= set(asking.columns.kinds)  # they decide the order of rows
+    frame = frame.select(*(name for name in present if name in read))
+    required = dict.fromkeys([model.target] if time is None else [model.target, time])
+    return frame.filter(*(~nw.col(name).is_null() for name in required))
+
+
+def in_order(asking: SignatureSpec, rows: pa.Table) -> pa.Table:
+    """The rows by time, arrival and all other columns: a total order."""
+    time = asking.columns.time
     first = [column for column in (time, ROW) if column is not None and column in rows.column_names]
     rest = [] if ROW in rows.column_names else sorted(set(asking.columns.kinds) - set(first))
     return rows.sort_by([(column, "ascending") for column in (*first, *rest)]) if first or rest else rows
 
 
-def _made(graph: ProjectGraph, view: LakeSnapshot, features: FeatureViewDeclaration) -> pa.Table:
+def _made(graph: ProjectGraph, view: LakeSnapshot, features: FeatureViewDeclaration) -> nw.LazyFrame[Any]:
     frames = {table: view.scan(table) for table in features.inputs}
     with naming_function(f"features {features.name!r}"):
-        return graph.engine.collect(features.function(**frames))
+        made: nw.LazyFrame[Any] = features.function(**frames)
+    return made
 
 
-def with_features(graph: ProjectGraph, view: LakeSnapshot, asking: SignatureSpec, rows: pa.Table) -> pa.Table:
-    """`rows` with every lookup joined as of its time and all on-demand features; same rows, same order."""
+def parts_for(graph: ProjectGraph, view: LakeSnapshot, asking: SignatureSpec) -> int:
+    """How many parts the examples of a model are joined in, from the numbers of rows in manifests."""
+    views = graph.mill.features_views
+    names = [asking.model.examples, *(lookup.view for lookup in asking.lookups)]
+    tables = {table for name in names for table in (views[name].inputs if name in views else (name,))}
+    return parts_of(max(view.rows(table) for table in tables))
+
+
+def with_lookups(
+    graph: ProjectGraph,
+    view: LakeSnapshot,
+    asking: SignatureSpec,
+    frame: nw.LazyFrame[Any],
+    schema: pa.Schema,
+    *,
+    end: int,
+    parts: int,
+) -> tuple[nw.LazyFrame[Any], pa.Schema]:
+    """A frame of examples up to `end` (microseconds) with every lookup joined as of its time, in `parts` parts."""
     time = asking.columns.time
-    joined = rows
-    if asking.lookups and time is not None:
-        end = int(pc.max(rows[time].cast(pa.int64())).as_py() or 0)
-        joins = [
-            PointInTimeJoin.from_view(
-                view_spec(graph, graph.mill.features_views[lookup.view]),
-                history(graph, view, lookup.view, end),
-                by=lookup.entity,
-                columns=lookup.columns,
-            )
-            for lookup in asking.lookups
-        ]
-        joined = point_in_time(rows, time=time, joins=joins)
-    for computed in asking.computed:
-        function = graph.mill.on_demands[computed.function].function
-        joined = _computed(joined, computed, function)
-    return joined
+    if time is None:
+        return frame, schema
+    joins = [
+        HistoryJoin(
+            history(graph, view, lookup.view, end, parts),
+            view_spec(graph, graph.mill.features_views[lookup.view]),
+            by=lookup.entity,
+            columns=lookup.columns,
+        )
+        for lookup in asking.lookups
+    ]
+    return point_in_time_frame(graph.engine, frame, schema, time=time, joins=joins, parts=parts)
 
 
-def history(graph: ProjectGraph, view: LakeSnapshot, name: str, end: int) -> pa.Table:
+def history(graph: ProjectGraph, view: LakeSnapshot, name: str, end: int, parts: int = 1) -> ViewHistory:
     """Every value of a view up to `end` (microseconds), computed from the tables of the publication."""
     features = graph.mill.features_views[name]
     frames = {table: view.scan(table) for table in features.inputs}
     with naming_function(f"features {name!r}"):
-        return view_history(view_spec(graph, features), frames, graph.engine, start=None, end=end)
+        return history_frame(view_spec(graph, features), frames, graph.engine, start=None, end=end, parts=parts)
+
+
+def with_functions(graph: ProjectGraph, asking: SignatureSpec, rows: pa.Table) -> pa.Table:
+    """`rows` with all on-demand features; same rows, same order."""
+    for computed in asking.computed:
+        rows = _computed(rows, computed, graph.mill.on_demands[computed.function].function)
+    return rows
 
 
 def _computed(rows: pa.Table, computed: OnDemandFeature, function: Any) -> pa.Table:

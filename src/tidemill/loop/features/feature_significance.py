@@ -7,7 +7,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tidemill.lake import LakeSnapshot
-from tidemill.loop.examples.training_examples import encoded_target, example_rows, task_of, with_features
+from tidemill.loop.examples.training_examples import (
+    encoded_target,
+    example_frame,
+    in_order,
+    parts_for,
+    task_of,
+    with_functions,
+    with_lookups,
+)
 from tidemill.loop.project.declarations import TabularDeclaration
 from tidemill.loop.project.graph import ProjectGraph
 from tidemill.models.tabular.examples import Examples
@@ -33,15 +41,17 @@ def significance(graph: ProjectGraph, view: LakeSnapshot, model: TabularDeclarat
     Inputs are tested one by one: an input that is unrelated alone may still matter in combination with another.
     """
     spec = graph.askings[model.name]
-    rows = example_rows(graph, view, spec)
-    rows = rows.filter(pc.is_valid(rows[model.target]))
-    if rows.num_rows > ROWS:
-        rows = rows.take(pa.array(np.linspace(0, rows.num_rows - 1, ROWS).astype(np.int64)))
+    rows = in_order(spec, graph.engine.collect(example_frame(graph, view, spec)))
     if not rows.num_rows:
         return {}
-    joined = with_features(graph, view, spec, rows)
+    if rows.num_rows > ROWS:
+        rows = rows.take(pa.array(np.linspace(0, rows.num_rows - 1, ROWS).astype(np.int64)))
+    end = int(pc.max(rows[spec.columns.time].cast(pa.int64())).as_py()) if spec.columns.time else 0
+    parts = parts_for(graph, view, spec)
+    frame, _ = with_lookups(graph, view, spec, graph.engine.frame(rows), rows.schema, end=end, parts=parts)
+    rows = with_functions(graph, spec, in_order(spec, graph.engine.collect(frame)))
     task, classes = task_of(model, rows[model.target], spec.columns.kinds[model.target])
     target = encoded_target(model, rows[model.target], task, classes)
     return holm({
-        field.name: association(joined[field.name], target, classes=len(classes)) for field in spec.inputs
+        field.name: association(rows[field.name], target, classes=len(classes)) for field in spec.inputs
     })  # fmt: skip

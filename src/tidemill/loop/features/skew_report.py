@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+import narwhals as nw
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,12 +15,14 @@ from tidemill.core.empty_tables import empty_table
 from tidemill.core.errors import NoSuchRelease, UnknownName, nearest
 from tidemill.core.records.release import Release
 from tidemill.core.records.signature import FeatureLookup
-from tidemill.features import PointInTimeJoin, point_in_time, view_history
+from tidemill.features import PointInTimeJoin, point_in_time
+from tidemill.features.feature_history import ViewHistory, history_frame
 from tidemill.features.online_lookup import names_of
 from tidemill.features.skew import FeatureSkew, skew
 from tidemill.features.value_intervals import AT, UNTIL
 from tidemill.feedback import current_predictions, prediction_schema
 from tidemill.lake import LakeSnapshot
+from tidemill.lake.part_exchange import parts_of
 from tidemill.loop.online.feature_metadata_files import SkewReport
 from tidemill.loop.online.view_rows import view_spec
 from tidemill.loop.project.graph import ProjectGraph, naming_function
@@ -107,18 +110,26 @@ def _recomputed(
         features = graph.mill.features_views[lookup.view]
         spec = view_spec(graph, features)
         frames = {table: view.scan(table) for table in features.inputs}
+        by, parts = f"{lookup.entity}.key", parts_of(max(view.rows(table) for table in features.inputs))
         with naming_function(f"features {features.name!r}"):
-            history = view_history(spec, frames, graph.engine, start=None, end=end)
+            history = history_frame(spec, frames, graph.engine, start=None, end=end, parts=parts)
+            facts = history.read(graph.engine.collect(_of_entities(graph, history, spec.entity, joined[by])))
         columns = {**lookup.columns, f"{called}.at": AT}
         if spec.every_us is not None:
             columns[f"{called}.until"] = UNTIL
-        join = PointInTimeJoin(
-            history, spec.entity, f"{lookup.entity}.key", columns, lookup.ttl_us, view=called, known=features.known
-        )
+        join = PointInTimeJoin(facts, spec.entity, by, columns, lookup.ttl_us, view=called, known=features.known)
         joined = point_in_time(joined, time="as_of", joins=[join])
         if spec.every_us is not None:
             joined = _at_boundary(joined, called, spec.every_us)
     return joined
+
+
+def _of_entities(graph: ProjectGraph, history: ViewHistory, entity: str, keys: pa.ChunkedArray) -> nw.LazyFrame[Any]:
+    """The rows of the entities in `keys`: of a large view, others need not come to this process."""
+    if history.facts.field(entity).type != keys.type:  # refused by the join
+        return history.frame
+    asked = pa.table({entity: pc.drop_null(pc.unique(keys))})
+    return history.frame.join(graph.engine.frame(asked), on=[entity], how="semi")
 
 
 def _at_boundary(rows: pa.Table, called: str, every_us: int) -> pa.Table:

@@ -126,7 +126,7 @@ class EngineEvents:
         parts = max(1, -(-self.facts.n_events // PART_EVENTS))
         names = (self.user, code, self.time, row)
         of_part = partial(_apply_to_part, apply=apply, names=names, n=len(items))
-        return self.engine.map_parts(rows.select(*names), [self.user], parts, of_part, PAIRS)
+        return self.engine.map_parts([rows.select(*names)], [self.user], parts, of_part, PAIRS)
 
 
 def _apply_to_part(
