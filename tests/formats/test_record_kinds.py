@@ -19,6 +19,7 @@ from tidemill.core.record_format import VersionedRecord, decode_record, format_o
 
 for _module in (
     "backends.lmdb.mapped_rows",
+    "backends.s3.blob_cache",
     "core.ledger.checkpoint",
     "core.records.dataset",
     "core.records.gate",
@@ -49,6 +50,7 @@ RECORDS = Path(__file__).parent / "1" / "records"
 UPGRADING = Path(__file__).parent.parent.parent / "docs" / "upgrading.md"
 #: Kind -> its file of format 1.
 KEPT = {
+    "blob manifest": "blob-manifest",
     "bundle manifest": "bundle-manifest",
     "checkpoint": "checkpoint",
     "count store": "counts",

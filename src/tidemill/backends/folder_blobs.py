@@ -29,7 +29,7 @@ class FolderBlobs:
 
     def put_folder(self, key: str, source: str) -> None:
         place = self._place(key)
-        _refuse_links(Path(source))
+        refuse_links(Path(source))
         if place.is_dir():
             shutil.rmtree(source)
             return
@@ -78,14 +78,21 @@ class FolderBlobs:
         shutil.rmtree(source)
 
     def _place(self, key: str) -> Path:
-        """The key's folder: a single path component, so that no key is inside another key or outside the root."""
-        name = quote(key, safe="@:+=, ")
-        if not key or name.startswith(".") or len(name.encode()) > _LONGEST:
-            raise UsageError(f"{key!r} is not a valid key", tip="keys are not empty, not long, and start with no dot")
-        return self._root / name
+        return self._root / blob_name(key)
 
 
-def _refuse_links(source: Path) -> None:
+def blob_name(key: str) -> str:
+    """The name of a key's folder: a single path component, so that no key is inside another key or outside the root.
+    Raises `UsageError` for a key that is not valid.
+    """
+    name = quote(key, safe="@:+=, ")
+    if not key or name.startswith(".") or len(name.encode()) > _LONGEST:
+        raise UsageError(f"{key!r} is not a valid key", tip="keys are not empty, not long, and start with no dot")
+    return name
+
+
+def refuse_links(source: Path) -> None:
+    """Raise an error if a folder is missing, or contains anything but files and folders."""
     if not source.is_dir():
         raise NoSuchBlob(f"{source} is not a folder")
     for found in source.rglob("*"):

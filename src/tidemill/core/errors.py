@@ -105,7 +105,7 @@ class BackendMissing(UsageError, ImportError):
 
 
 class PlaceRefused(UsageError, OSError):
-    """The operating system could not read or write a file: disk full, permission denied, a limit, a missing path.
+    """A file or an object of a store could not be read or written: disk full, permission denied, a limit, no answer.
 
     Fix the problem at the path in the message, then run the same command again: completed work is kept, incomplete
     work is repeated, and the previous version stays readable. `tidemill doctor` shows the free space.
@@ -336,6 +336,16 @@ class NoSuchObject(LakeError, LookupError):
     """
 
     code = "TM309"
+
+
+class ConditionalPutMissing(LakeError, RuntimeError):
+    """The store of the lake overwrites an object where it was told to create one or to replace another version of it.
+
+    Two writers would lose rows on it without an error, so nothing is written. Use a store that honours `If-None-Match`
+    and `If-Match`, as Amazon S3 and recent versions of most others do.
+    """
+
+    code = "TM310"
 
 
 class CheckError(TidemillError):

@@ -15,7 +15,9 @@ from tidemill.core.errors import LibraryFailed, LimitReached, PlaceRefused, Tide
 _NO_MEMORY = ("cannot allocate memory", "failed to map segment", "out of memory", "cannot apply additional memory")
 _NO_HANDLES = ("too many open files", "os error 24", "code: 24")
 #: Libraries whose own exceptions name them, whatever file raised them.
-_PACKAGES = ("catboost", "deltalake", "faiss", "lightgbm", "lmdb", "narwhals", "onnxruntime", "polars", "pyarrow")
+_PACKAGES = (
+    "catboost", "deltalake", "faiss", "lightgbm", "lmdb", "narwhals", "obstore", "onnxruntime", "polars", "pyarrow",
+)  # fmt: skip
 _TRACE = "`tidemill --trace COMMAND` shows the full traceback; everything published before is unchanged"
 
 

@@ -8,17 +8,16 @@ import json
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import types
 
+from tidemill.backends.delta.table_storage import TableStorage
 from tidemill.core.ports import StagedFile
 from tidemill.core.records.ingest import FileEntry
-from tidemill.core.storage.durable_files import sync_file, sync_folder
 
 #: Maximum rows per data file; bounds the cost of rewriting a file for a few changed rows.
 FILE_ROWS = 131_072
@@ -28,7 +27,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class _HashingSink(io.RawIOBase):
     """A sink that computes the hash during the write, so that the file is not read again."""
 
-    def __init__(self, sink: io.BufferedWriter) -> None:
+    def __init__(self, sink: BinaryIO) -> None:
         self._sink = sink
         self.sha256 = hashlib.sha256()
         self.size = 0
@@ -50,28 +49,30 @@ class _HashingSink(io.RawIOBase):
 class DeltaFileStager:
     """Stages data files of at most `FILE_ROWS` rows in the folder of a table."""
 
-    folder: Path
+    storage: TableStorage
+    folder: str
     number: int
     statistics: tuple[str, ...]
 
     def stage(self, rows: pa.Table) -> list[StagedFile]:
         statistics = [column for column in self.statistics if column in rows.column_names]
         starts = range(0, rows.num_rows, FILE_ROWS)
-        staged = [write_data_file(self.folder, self.number, rows.slice(at, FILE_ROWS), statistics) for at in starts]
+        staged = [self._write(rows.slice(at, FILE_ROWS), statistics) for at in starts]
         if staged:
-            sync_folder(self.folder)
+            self.storage.sync(self.folder)
         return staged
 
+    def _write(self, rows: pa.Table, statistics: list[str]) -> StagedFile:
+        name = f"{self.number:010d}-{secrets.token_hex(4)}.parquet"
+        with self.storage.create(f"{self.folder}/{name}") as sink:
+            return write_data_file(name, sink, rows, statistics)
 
-def write_data_file(folder: Path, number: int, rows: pa.Table, statistics: list[str]) -> StagedFile:
-    """Write rows into a new file of a commit, durably, with the statistics of some columns."""
-    name = f"{number:010d}-{secrets.token_hex(4)}.parquet"
-    with (folder / name).open("xb") as sink:
-        hashing = _HashingSink(sink)
-        # The Parquet files' own statistics exclude text, too: it may contain personal data.
-        pq.write_table(rows, hashing, compression="zstd", write_statistics=statistics or False)
-        sink.flush()
-        sync_file(folder / name)
+
+def write_data_file(name: str, sink: BinaryIO, rows: pa.Table, statistics: list[str]) -> StagedFile:
+    """Write rows into a file of this name, with the statistics of some columns."""
+    hashing = _HashingSink(sink)
+    # The Parquet files' own statistics exclude text, too: it may contain personal data.
+    pq.write_table(rows, hashing, compression="zstd", write_statistics=statistics or False)
     entry = FileEntry(path=name, sha256=hashing.sha256.hexdigest(), size_bytes=hashing.size, rows=rows.num_rows)
     present = [column for column in statistics if rows[column].null_count < rows.num_rows]
     ranges = {column: found for column in present if (found := _range(rows[column])) is not None}
