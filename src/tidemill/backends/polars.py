@@ -15,6 +15,7 @@ from polars.io.plugins import register_io_source
 
 from tidemill.backends import duckdb_sql
 from tidemill.backends.arrow_form import plain_rows
+from tidemill.backends.s3.s3_location import containing
 from tidemill.core.backend import BackendContext
 from tidemill.core.empty_tables import empty_table
 from tidemill.core.ports import EngineStage, FileStager, PersistedFrame, StagedFile
@@ -51,6 +52,9 @@ class PolarsEngine:
         if evolved:
             given |= {"schema": pl.DataFrame(empty_table(schema)).schema, "cast_options": _widening()}
             given |= {"missing_columns": "insert", "extra_columns": "ignore"}
+        remote = containing(files)
+        if remote:
+            given |= {"storage_options": remote[0].polars_options(), "credential_provider": None}
         return nw.from_native(pl.scan_parquet(list(files), **given))
 
     def frame(self, rows: pa.Table) -> nw.LazyFrame[Any]:

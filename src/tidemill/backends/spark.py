@@ -23,6 +23,8 @@ import narwhals as nw
 import pyarrow as pa
 
 from tidemill.backends.arrow_form import plain_rows, plain_schema
+from tidemill.backends.s3.read_rows import ReadS3Rows
+from tidemill.backends.s3.s3_location import S3Location, containing
 from tidemill.backends.spark_jobs import Listener, running
 from tidemill.core.backend import BackendContext
 from tidemill.core.empty_tables import empty_table
@@ -49,6 +51,8 @@ _LOCAL_SETTINGS = {
 }
 #: Rows of a worker in memory at once where a frame is written.
 _BATCH_ROWS = 131_072
+#: At most so many tasks read the files of a scan on S3, up to eight files each.
+_SCAN_TASKS = 64
 _PART, _RESULT = "_part", "result"
 #: The path of a row's file as it was given: Spark has it as a percent-encoded URL.
 _DECODED = "regexp_replace(url_decode(replace(_metadata.file_path, '+', '%2B')), '^file:/+', '/')"
@@ -103,6 +107,9 @@ class SparkEngine:
             return self.frame(empty_table(schema.append(pa.field(origin, pa.string())) if origin else schema))
         from pyspark.sql import functions as sql
 
+        remote = containing(files)
+        if remote:
+            return self._scan_s3(*remote, plain_schema(schema), origin)
         frame = self.session.read.schema(_spark_schema(schema)).parquet(*map(_literal, files))
         if origin and evolved:
             _check_decoded(frame.inputFiles(), files)
@@ -110,6 +117,17 @@ class SparkEngine:
         elif origin:
             frame = frame.withColumn(origin, sql.col("_metadata.file_path"))
         return nw.from_native(frame)
+
+    def _scan_s3(
+        self, location: S3Location, paths: list[str], schema: pa.Schema, origin: str | None
+    ) -> nw.LazyFrame[Any]:
+        """Each task reads its files with the client of the workers' Python: Spark itself would need Hadoop's jars."""
+        read = ReadS3Rows(location, paths, schema, origin)
+        made = schema.append(pa.field(origin, pa.string())) if origin else schema
+        tasks = min(len(paths), max(_SCAN_TASKS, len(paths) // 8))
+        numbers = self.session.range(0, len(paths), 1, tasks)
+        with _no_pandas_warning():
+            return nw.from_native(numbers.mapInArrow(read, _spark_schema(made)))
 
     def frame(self, rows: pa.Table) -> nw.LazyFrame[Any]:
         rows = plain_rows(rows)

@@ -14,6 +14,7 @@ from tidemill.core.errors import LibraryFailed, LimitReached, PlaceRefused, Tide
 
 _NO_MEMORY = ("cannot allocate memory", "failed to map segment", "out of memory", "cannot apply additional memory")
 _NO_HANDLES = ("too many open files", "os error 24", "code: 24")
+_NO_ANSWER = ("generic s3 error", "error sending request")
 #: Libraries whose own exceptions name them, whatever file raised them.
 _PACKAGES = (
     "catboost", "deltalake", "faiss", "lightgbm", "lmdb", "narwhals", "obstore", "onnxruntime", "polars", "pyarrow",
@@ -51,6 +52,11 @@ def as_tidemill_error(error: BaseException) -> TidemillError:
             return LimitReached(
                 f"too many files are open ({_place(error)}){_limit(resource.RLIMIT_NOFILE, 'files')}",
                 tip="raise the limit: `ulimit -n 4096`",
+            )
+        if any(words in said for words in _NO_ANSWER):
+            return PlaceRefused(
+                f"a store on the network did not answer ({_place(error)})",
+                tip="`tidemill doctor` tries the store; then repeat the command",
             )
     if isinstance(error, OSError) and error.strerror:
         place = f" {error.filename}" if error.filename else " a file"

@@ -66,13 +66,16 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         str,
         Meta(description="Engine of the table functions: `polars`, `spark`, `spark://HOST:PORT?PROPERTIES`, `sc://…`."),
     ] = "polars"
-    lake: Annotated[str, Meta(description="Folder or URL of the versioned tables and the objects next to them.")] = (
-        "./.tidemill/lake"
-    )
+    lake: Annotated[
+        str,
+        Meta(description="Folder, or `s3://BUCKET/PREFIX?endpoint=URL&region=NAME`, of the tables and their objects."),
+    ] = "./.tidemill/lake"
     latest: Annotated[str, Meta(description="Folder or URL of the newest row of each key.")] = "./.tidemill/latest"
     ledger: Annotated[str, Meta(description="SQLite file or URL of the ledger.")] = "./.tidemill/ledger.sqlite"
     vault: Annotated[str, Meta(description="SQLite file or URL of sealed identities.")] = "./.tidemill/vault.sqlite"
-    blobs: Annotated[str, Meta(description="Folder or URL of the bundles.")] = "./.tidemill/blobs"
+    blobs: Annotated[
+        str, Meta(description="Folder or URL of the bundles; if it is not set and the lake is on S3, they lie there.")
+    ] = "./.tidemill/blobs"
     events: Annotated[str, Meta(description="Folder or URL of the log of posted events.")] = "./.tidemill/events"
     leases: Annotated[
         str, Meta(description="Folder of the lock files, or a URL: leases to ingest, train and promote.")

@@ -32,7 +32,7 @@ class S3Storage:
         return f"{self._folder.location}/{path}".rstrip("/")
 
     def options(self) -> dict[str, str]:
-        return self._folder.location.options()
+        return self._folder.location.delta_options()
 
     def names(self, folder: str, start: str = "") -> list[str]:
         return [name for name, _ in self._listed(folder, start)]

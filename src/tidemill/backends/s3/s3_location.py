@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 SCHEME = "s3://"
 _OPTIONS = ("endpoint", "region")
-#: A request that gets no answer is repeated for a minute, so that a short outage stops no publication.
-_RETRIES = {"max_retries": 12, "retry_timeout_s": 75}
+#: A request that gets no answer is repeated for more than a minute, so that a short outage stops no publication: each
+#: wait is between the first and the base times the one before.
+_PATIENCE_S, _RETRIES, _FIRST_WAIT_S, _LONGEST_WAIT_S, _WAIT_BASE = 80, 30, 0.2, 8, 3
 
 
 #: Locations of the tables that this process has opened, for engines, which are given only the URLs of files.
@@ -109,9 +110,29 @@ class S3Location:
         """The bucket, with the prefix, opened for this process. Unless `patient`, an outage is an error in seconds."""
         return _store(self, os.getpid(), patient)
 
-    def options(self) -> dict[str, str]:
-        """The same settings, with credentials if they are fixed, for libraries that build on `object_store`."""
-        kept = {"aws_region": self.region, "aws_conditional_put": "etag", "aws_virtual_hosted_style_request": "false"}
+    def delta_options(self) -> dict[str, str]:
+        """The same settings for delta-rs, with credentials if they are fixed."""
+        return self._options() | {
+            "aws_conditional_put": "etag",
+            "max_retries": str(_RETRIES),
+            "retry_timeout": f"{_PATIENCE_S}s",
+            "backoff_config.init_backoff": f"{int(_FIRST_WAIT_S * 1000)}ms",
+            "backoff_config.max_backoff": f"{_LONGEST_WAIT_S}s",
+            "backoff_config.base": str(_WAIT_BASE),
+        }
+
+    def polars_options(self) -> dict[str, Any]:
+        """The same settings for Polars, with credentials if they are fixed."""
+        return self._options() | {
+            "max_retries": _RETRIES,
+            "retry_timeout_ms": _PATIENCE_S * 1000,
+            "retry_init_backoff_ms": int(_FIRST_WAIT_S * 1000),
+            "retry_max_backoff_ms": _LONGEST_WAIT_S * 1000,
+            "retry_base_multiplier": _WAIT_BASE,
+        }
+
+    def _options(self) -> dict[str, Any]:
+        kept = {"aws_region": self.region, "aws_virtual_hosted_style_request": "false"}
         if self.endpoint:
             kept |= {"aws_endpoint_url": self.endpoint, "aws_allow_http": str(self.is_plain_http).lower()}
         return kept | {f"aws_{name}": value for name, value in _credentials(os.environ).items()}
@@ -135,15 +156,24 @@ def _store(location: S3Location, process: int, patient: bool) -> S3Store:
     if location.endpoint:
         config["endpoint"] = location.endpoint
     config.update(_credentials(os.environ))
-    retries = _RETRIES if patient else {"max_retries": 2, "retry_timeout_s": 10}
+    backoff: Any = {
+        "init_backoff": timedelta(seconds=_FIRST_WAIT_S),
+        "max_backoff": timedelta(seconds=_LONGEST_WAIT_S),
+        "base": _WAIT_BASE,
+    }
     return S3Store(
         location.bucket,
         prefix=location.prefix or None,
         config=config,
-        client_options={"allow_http": location.is_plain_http, "connect_timeout": "5s", "timeout": "120s"},
+        client_options={
+            "allow_http": location.is_plain_http,
+            "connect_timeout": "5s",
+            "timeout": "120s" if patient else "10s",
+        },
         retry_config={
-            "max_retries": retries["max_retries"],
-            "retry_timeout": timedelta(seconds=retries["retry_timeout_s"]),
+            "max_retries": _RETRIES if patient else 2,
+            "retry_timeout": timedelta(seconds=_PATIENCE_S if patient else 10),
+            "backoff": backoff,
         },
     )
 

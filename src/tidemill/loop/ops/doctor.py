@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import re
+import secrets
 import shutil
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
@@ -17,7 +21,7 @@ import narwhals as nw
 import pyarrow as pa
 from pyarrow import parquet
 
-from tidemill.core.errors import TidemillError
+from tidemill.core.errors import TidemillError, message_of
 from tidemill.core.ports import StagedFile
 from tidemill.core.records.ingest import FileEntry
 from tidemill.core.redaction import redact
@@ -37,6 +41,7 @@ _OPTIONAL = {
     "lightgbm": "candidates of tm.auto(), blends of learners",
     "onnxruntime": "models as ONNX graphs",
     "optuna": "a sampler of searches",
+    "obstore": "a lake on S3",
     "pyspark": "the Spark engine",
     "scikit-learn": "estimators and pipelines",
     "skl2onnx": "publishing scikit-learn's estimators",
@@ -59,6 +64,8 @@ def doctor(project: Path | None, settings: Settings | None, keys: Path | None) -
     run.
     """
     found = [_python(), _disk(project or Path.cwd()), *_extras(), _java()]
+    if settings is not None and PortOpener(settings).place("lake") is None:
+        found.append(_store(settings))
     if settings is not None and settings.engine != "polars":
         found.append(_engine(settings))
     if settings is not None:
@@ -104,6 +111,24 @@ def _java() -> DoctorFinding:
     return DoctorFinding(what="java", state="note", says="not installed: only the Spark engine needs it")
 
 
+def _store(settings: Settings) -> DoctorFinding:
+    """Tries the store of the lake: an object is created, not overwritten, read, listed and deleted."""
+    opener, began, name = PortOpener(settings), time.monotonic(), f"doctor/{secrets.token_hex(8)}"
+    lake = redact(settings.lake, whole=True)
+    try:
+        objects = opener.objects()
+        kept = [objects.put(name, body) for body in (b"first", b"second")], objects.get(name), objects.list(name)
+        objects.delete(name)
+    except Exception as problem:  # a back-end may raise anything
+        says = f"{lake} does not work: {message_of(problem)}"
+        tip = problem.tip if isinstance(problem, TidemillError) else None
+        return DoctorFinding(what="store", state="wrong", says=redact(f"{says}; {tip}" if tip else says))
+    if kept != ([True, False], b"first", [name]):
+        return DoctorFinding(what="store", state="wrong", says=f"{lake} overwrites or loses objects")
+    took = f"{time.monotonic() - began:.1f} s"
+    return DoctorFinding(what="store", state="well", says=f"{lake} creates, reads, lists and deletes ({took})")
+
+
 def _engine(settings: Settings) -> DoctorFinding:
     """Tries the engine: rows in memory, a file next to the tables, which its workers must find, and their tidemill."""
     found: list[DoctorFinding] = []
@@ -121,10 +146,15 @@ def _engine_trial(settings: Settings) -> DoctorFinding:
     try:
         engine = opener.engine()
         tried = {"rows in memory": engine.frame(rows)}
-        with tempfile.TemporaryDirectory(prefix=".doctor-", dir=lake if lake and lake.is_dir() else None) as folder:
+        with ExitStack() as stack:
+            place = lake if lake and lake.is_dir() else None
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=".doctor-", dir=place))
             if lake and lake.is_dir():
                 parquet.write_table(rows, Path(folder) / "rows.parquet")
                 tried[f"a file in {lake}"] = engine.scan([f"{folder}/rows.parquet"], rows.schema)
+            elif lake is None:
+                file = stack.enter_context(_file_in_store(opener, rows))
+                tried[f"a file in {redact(settings.lake, whole=True)}"] = engine.scan([file], rows.schema)
             found = {what: engine.collect(frame.filter(nw.col("n") % 2 == 0)) for what, frame in tried.items()}
         versions = {file.entry.path for file in engine.stage(engine.frame(rows), VersionTrial())}
     except Exception as problem:  # an engine may raise anything; the rows are none of the project's
@@ -143,6 +173,18 @@ def _engine_trial(settings: Settings) -> DoctorFinding:
         return DoctorFinding(what="engine", state="wrong", says=says)
     took = f"{time.monotonic() - began:.1f} s, its start included"
     return DoctorFinding(what="engine", state="well", says=f"{engine.name} reads {' and '.join(found)} ({took})")
+
+
+@contextmanager
+def _file_in_store(opener: PortOpener, rows: pa.Table) -> Iterator[str]:
+    """The location of a file with rows that lies where the tables do; objects and tables have one place on a server."""
+    objects, name, content = opener.objects(), f"{secrets.token_hex(8)}.parquet", io.BytesIO()
+    parquet.write_table(rows, content)
+    objects.put(f"doctor/{name}", content.getvalue())
+    try:
+        yield opener.tables().locate("doctor", name)
+    finally:
+        objects.delete(f"doctor/{name}")
 
 
 class VersionTrial:

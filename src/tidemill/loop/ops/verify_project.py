@@ -260,6 +260,8 @@ def _others(state: Path, results: list[Verification]) -> Verification:
         parts = [Path(part) for part in path.relative_to(state).parts]
         if path.suffix == ".lock":
             found.skip(place, "a lock file has no content")
+        elif parts[0].name == "cache":
+            found.skip(place, "a copy, which is compared with its hash when it is used")
         elif any(part.match(pattern) for part in parts for pattern in _TEMPORARY):
             found.skip(place, "a file of work in progress, or left by a process that was killed")
         else:

@@ -108,7 +108,7 @@ class PortOpener:
 
     def place(self, setting: str) -> Path | None:
         """The path of an embedded store by its setting, `lake` for example; `None` for a store on a server."""
-        url: str = getattr(self.settings, setting)
+        url = self._url(setting)
         embedded = split_scheme(url)[0] in ("", EMBEDDED["tables" if setting == "lake" else setting])
         return BackendContext(project=self.settings.project).path(url) if embedded else None
 
@@ -140,7 +140,7 @@ class PortOpener:
 
     def blobs(self) -> Blobs:
         """The store of bundles."""
-        return cast("Blobs", self._open("blobs", self.settings.blobs))
+        return cast("Blobs", self._open("blobs", self._url("blobs")))
 
     def latest(self) -> LatestWriter:
         """The store of the newest row of each key."""
@@ -160,6 +160,15 @@ class PortOpener:
         if url == "faiss" and self.settings.origin("search") == "default" and util.find_spec("faiss") is None:
             url = "exact"
         return cast("VectorSearch", self._open("search", url))
+
+    def _url(self, setting: str) -> str:
+        """The setting. Blobs that are not set lie in the lake if it is on a server that has a place for them."""
+        url: str = getattr(self.settings, setting)
+        if setting == "blobs" and self.settings.origin("blobs") == "default":
+            scheme = split_scheme(self.settings.lake)[0]
+            if scheme != EMBEDDED["tables"] and scheme in entry_points("tidemill.blobs"):
+                return self.settings.lake
+        return url
 
     def _open(self, port: str, url: str, *, create: bool = True) -> Any:
         return open_port(port, url, self.settings.project, create=create)
