@@ -39,7 +39,7 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 lock: $(READY)
-	@$(BIN)/uv pip compile --quiet pyproject.toml $(addprefix --extra=,excel learn mlflow notebook onnx s3 spark sql dev) --universal --python-version 3.11 --generate-hashes \
+	@$(BIN)/uv pip compile --quiet pyproject.toml $(addprefix --extra=,excel iceberg learn mlflow notebook onnx s3 spark sql dev) --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --output-file requirements.lock
 	@sed -i '1i # Every dependency and extra, pinned with hashes. Made by `make lock`.' requirements.lock
 

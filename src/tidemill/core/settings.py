@@ -92,7 +92,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     sources: Annotated[dict[str, str], Meta(description="Source of each stream and snapshot: name = URL.")] = {}
     external: Annotated[
         dict[str, str],
-        Meta(description="Place of each external table: name = `delta:PATH` or `parquet:PATH`."),
+        Meta(description="Place of each external table: name = `delta:…`, `iceberg:…` or `parquet:…`."),
     ] = {}
     source_roots: Annotated[
         tuple[str, ...], Meta(description="Folders or files outside the project that sources may read.")

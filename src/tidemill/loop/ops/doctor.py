@@ -42,6 +42,7 @@ _OPTIONAL = {
     "onnxruntime": "models as ONNX graphs",
     "optuna": "a sampler of searches",
     "obstore": "a lake on S3",
+    "pyiceberg": "external tables of Iceberg",
     "pyspark": "the Spark engine",
     "scikit-learn": "estimators and pipelines",
     "skl2onnx": "publishing scikit-learn's estimators",
