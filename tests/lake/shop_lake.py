@@ -29,7 +29,13 @@ PASS, HOLD = Verdict(outcome="pass"), Verdict(outcome="hold")
 class Shop:
     """A lake with its ledger and lease in one folder; opening it again is another process's view of it."""
 
-    def __init__(self, root: Path, engine: Engine | None = None, objects: Objects | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        engine: Engine | None = None,
+        objects: Objects | None = None,
+        tables: DeltaTables | None = None,
+    ) -> None:
         self.root = root
         self.clock = FixedClock(datetime(2026, 1, 1, tzinfo=UTC))
         lines = SqliteLedger(root / "ledger.sqlite")
@@ -37,7 +43,7 @@ class Shop:
         if self.ledger.last("open") is None:
             self.ledger.append("open", details={"mill": "shop", "id": "0"})
         self.leases = FileLeases(root, lines)
-        self.tables = DeltaTables(root / "lake")
+        self.tables = tables or DeltaTables(root / "lake")
         self.engine = engine or PolarsEngine()
         self.objects = objects or FolderObjects(root / "lake")
         self.lake = Lake(self.tables, self.engine, self.ledger, self.objects)

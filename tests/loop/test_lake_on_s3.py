@@ -13,12 +13,13 @@ from conftest_loop import FIRST, Project, daily
 from s3_server import KEY, SECRET, S3Server, s3_server
 from spark_servers import free_port
 
-from tidemill.core.errors import SettingError
+from tidemill.core.errors import LeaseTaken, SettingError
 from tidemill.core.settings import load
 from tidemill.lake import part_exchange
 from tidemill.loop.ops.doctor import doctor
 from tidemill.loop.ops.verify_project import verify_project
 from tidemill.loop.pipeline.resolve_hold import accept_hold
+from tidemill.loop.project.lake_owner import OWNER
 from tidemill.loop.project.open_port import PortOpener
 from tidemill.loop.training.train import train
 
@@ -93,7 +94,7 @@ def lived(project: Project) -> dict[str, Any]:
             for name in ("reviews", "items")
             for one in stores.lake.increments(name)
         ],
-        "objects": [without_hashes(name) for name in stores.objects.list("_tidemill")],
+        "objects": [without_hashes(name) for name in stores.objects.list("_tidemill") if name != OWNER],
         "facts": [stores.latest.get("facts", f"i{i}") for i in range(15)],
         "acts": [line.act for line in stores.ledger.find()],
         "model": train(stores, graph, "for_you").card.n_rows,
@@ -160,3 +161,25 @@ def test_settings_show_no_secret(project: Project) -> None:
     with pytest.raises(SettingError) as refused:
         PortOpener(settings).tables()
     assert "hidden" not in str(refused.value)
+
+
+def test_a_lake_of_another_mill_is_refused(project: Project, server: S3Server) -> None:
+    project.write("reviews.csv", daily(2))
+    other = on_s3(project, server)
+    lake = f'lake = "{server.url(str(other.path).strip("/"))}"'
+    set_laptop(project, lake)
+    project.run(FIRST + timedelta(days=1))
+    published = project.rows("reviews")
+    with pytest.raises(SettingError, match="belongs to another mill, 'shop'"):
+        other.run(FIRST + timedelta(days=1))
+    assert project.rows("reviews") == published
+    assert project.run(FIRST + timedelta(days=1)).publications == 0
+
+
+def test_of_two_runs_at_once_one_is_refused(project: Project, server: S3Server) -> None:
+    project.write("reviews.csv", daily(2))
+    remote = on_s3(project, server)
+    stores, _ = remote.open()
+    with stores.leases.take("lake"), pytest.raises(LeaseTaken):
+        remote.run(FIRST)
+    assert remote.run(FIRST).publications > 0

@@ -34,6 +34,7 @@ from tidemill.loop.online.materialise_online import materialise_online
 from tidemill.loop.pipeline.read_again import read_again
 from tidemill.loop.project.declarations import StreamDeclaration
 from tidemill.loop.project.graph import ProjectGraph
+from tidemill.loop.project.lake_owner import claim_lake
 from tidemill.loop.project.recovery import recover_live_files
 from tidemill.loop.project.source_states import StateRef
 from tidemill.loop.project.stores import CHECKPOINTS, Stores
@@ -81,6 +82,7 @@ def run(
     if until is not None and until > today:
         raise UsageError(f"{until} is in the future: the days after it would come too late", tip=f"today is {today}")
     with stores.leases.take(LAKE) as lease:
+        claim_lake(stores)
         stores.ledger.refuse_fork(stores.lake.newest_heads())
         notes = stores.lake.recover(lease) + recover_live_files(stores)
         waiting = _waiting(stores, graph, until, now, backfill=backfill)
