@@ -31,10 +31,8 @@ import pyarrow.parquet as pq
 from tidemill.backends.lmdb.lmdb_latest import LmdbLatest
 from tidemill.backends.polars import PolarsEngine
 from tidemill.features import (
-    FeatureView,
     PointInTimeJoin,
     ViewSpec,
-    materialise,
     point_in_time,
     view_at,
     view_history,
@@ -189,14 +187,14 @@ def _online(root: Path) -> None:
     spec = ViewSpec("one", "user", lambda rows: rows, ("rows",), {"rows": "_at"})
     engine = PolarsEngine()
     latest = LmdbLatest(root / "latest")
-    view = FeatureView(name="one", entity="user", columns=("x", "n", "s", "_at"), order_by=("_at",))
+    columns = ["user", "x", "n", "s", "_at"]
     kept: list[pa.Table] = []
 
     def make() -> None:
         kept.append(view_at(spec, {"rows": engine.frame(rows)}, engine, as_of=BEGIN + YEAR * 2))
 
     newest_s = _cpu(make)
-    write_s = _cpu(lambda: materialise(latest, view, kept[0], "one"))
+    write_s = _cpu(lambda: latest.write("one", "user", kept[0].select(columns), "one"))
     print(f"newest of {rows.num_rows:,} rows: {rows.num_rows / newest_s:,.0f} rows/s; ", end="")
     print(f"materialised: {kept[0].num_rows / write_s:,.0f} rows/s")
     keys = np.random.default_rng(2).choice(kept[0]["user"].to_numpy(zero_copy_only=False), 20_000).tolist()

@@ -44,7 +44,9 @@ def test_any_order_of_acts() -> None:
 class _HidesForever(LmdbLatest):
     """Fresh rows stay whatever a snapshot covers."""
 
-    def write(self, view: str, key: str, rows: pa.Table, version: str, covers: int | None = None) -> None:
+    def write(
+        self, view: str, key: str, rows: pa.Table | pa.RecordBatchReader, version: str, covers: int | None = None
+    ) -> None:
         super().write(view, key, rows, version, None)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -11,9 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidemill.backends.lmdb.lmdb_latest import LmdbLatest
 from tidemill.core.errors import GraphError, UnknownName
-from tidemill.features import FeatureView, materialise, newest_by_key
+from tidemill.features import newest_by_key
 
 _SCHEMA = pa.schema([("k", pa.string()), ("at", pa.int64()), ("price", pa.float64()), ("tags", pa.list_(pa.string()))])
 _ROW = st.fixed_dictionaries(
@@ -76,22 +74,3 @@ def test_without_an_order_several_rows_of_one_entity_are_refused() -> None:
 def test_unknown_columns_are_named_with_the_nearest() -> None:
     with pytest.raises(UnknownName, match="did you mean `updated_at`"):
         newest_by_key(pa.table({"k": ["a"], "updated_at": [1]}), "k", order_by=["update_at"])
-
-
-def test_a_view_is_read_back_by_key(tmp_path: Path) -> None:
-    latest = LmdbLatest(tmp_path)
-    view = FeatureView(name="facts", entity="k", columns=("price", "tags"), order_by=("at",))
-    rows = _table(
-        [
-            {"k": "a", "at": 1, "price": 1.0, "tags": ["old"]},
-            {"k": "a", "at": 2, "price": 2.0, "tags": ["new"]},
-            {"k": "b", "at": 1, "price": None, "tags": None},
-            {"k": None, "at": 3, "price": 9.0, "tags": None},
-        ]
-    )
-    assert materialise(latest, view, rows, "one") == 2
-    assert latest.get("facts", "a") == {"price": 2.0, "tags": ["new"]}
-    assert latest.get("facts", "b") == {"price": None, "tags": None}
-    with pytest.raises(UnknownName):
-        materialise(latest, FeatureView(name="facts", entity="k", columns=("prize",), order_by=("at",)), rows, "two")
-    assert latest.version("facts") == "one"

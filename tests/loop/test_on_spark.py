@@ -75,6 +75,8 @@ def content(project: Project) -> dict[str, Any]:
     for name in ("taste", "last_rating"):
         rows = online_rows(stores.latest, declared_view(graph, graph.mill.features_views[name]))
         tables[f"{name} online"] = sorted(map(repr, rows.to_pylist()))
+    for name in ("for_you.history", "for_you.items"):
+        tables[name] = sorted(repr(stores.latest.get(name, key)) for key in stores.latest.keys(name))
     examples = build_examples(graph, view, graph.askings["stars"])
     tables["examples"] = [*zip(examples.inputs.to_pylist(), examples.target, examples.row, strict=True)]
     tables["facts"] = [stores.latest.get("facts", f"i{i}") for i in range(15)]

@@ -214,11 +214,15 @@ class SparkEngine:
         apply: Callable[..., pa.Table],
         schema: pa.Schema,
     ) -> nw.LazyFrame[Any]:
+        from pyspark.sql.pandas.types import to_arrow_schema
+
         schemas = [_arrow_schema(frame) for frame in frames]
+        kinds = _spark_schema(schema)
+        form = to_arrow_schema(kinds, timezone="UTC")  # Spark compares also the names of items of lists
 
         def of_part(*sides: pa.Table) -> pa.Table:
             made = apply(*map(_rows_of_part, sides, schemas))
-            return made.select(schema.names).cast(schema)
+            return made.select(schema.names).cast(form)
 
         def of_one(rows: pa.Table) -> pa.Table:  # Spark looks at the number of arguments
             return of_part(rows)
@@ -229,9 +233,9 @@ class SparkEngine:
         grouped = [_grouped(frame, by, parts) for frame in frames]
         with _no_pandas_warning():
             made = (
-                grouped[0].applyInArrow(of_one, _spark_schema(schema))
+                grouped[0].applyInArrow(of_one, kinds)
                 if len(grouped) == 1
-                else grouped[0].cogroup(grouped[1]).applyInArrow(of_two, _spark_schema(schema))
+                else grouped[0].cogroup(grouped[1]).applyInArrow(of_two, kinds)
             )
         return nw.from_native(made)  # type: ignore[no-any-return]
 

@@ -13,10 +13,8 @@ from tidemill.core.lazy_imports import lazy_exports
 if TYPE_CHECKING:
     from tidemill.features.feature_history import view_at as view_at
     from tidemill.features.feature_history import view_history as view_history
-    from tidemill.features.feature_view import FeatureView as FeatureView
-    from tidemill.features.feature_view import materialise as materialise
-    from tidemill.features.feature_view import newest_by_key as newest_by_key
     from tidemill.features.item_facts import ItemFacts as ItemFacts
+    from tidemill.features.newest_rows import newest_by_key as newest_by_key
     from tidemill.features.online_lookup import LookupResult as LookupResult
     from tidemill.features.online_lookup import OnlineLookup as OnlineLookup
     from tidemill.features.point_in_time_join import PointInTimeJoin as PointInTimeJoin
@@ -27,8 +25,8 @@ else:
         __name__,
         {
             "feature_history": "view_at view_history",
-            "feature_view": "FeatureView materialise newest_by_key",
             "item_facts": "ItemFacts",
+            "newest_rows": "newest_by_key",
             "online_lookup": "LookupResult OnlineLookup",
             "point_in_time_join": "PointInTimeJoin point_in_time",
             "view_spec": "ViewSpec",

@@ -76,13 +76,15 @@ def part_as_json(left: pa.Table, right: pa.Table) -> bytes:
     return msgspec.json.encode({"left": left.to_pydict(), "right": right.to_pydict(), "types": types})
 
 
-TOTAL = pa.schema([("k", pa.string()), ("n", pa.int64()), ("half", pa.float64())])
+TOTAL = pa.schema([("k", pa.string()), ("n", pa.int64()), ("half", pa.float64()), ("list", pa.list_(pa.int64()))])
 
 
 def total_of_part(rows: pa.Table) -> pa.Table:
     """The sum of `n` of each key of a part."""
     found = rows.group_by("k").aggregate([("n", "sum")])
-    return pa.table({"half": pc.divide(found["n_sum"].cast(pa.float64()), 2.0), "n": found["n_sum"], "k": found["k"]})
+    lists = pa.array([[n] for n in found["n_sum"].to_pylist()], pa.list_(pa.int32()))
+    half = pc.divide(found["n_sum"].cast(pa.float64()), 2.0)
+    return pa.table({"list": lists, "half": half, "n": found["n_sum"], "k": found["k"]})
 
 
 SUMS = pa.schema([("k", pa.string()), ("n", pa.int64()), ("m", pa.int64())])
@@ -279,6 +281,7 @@ class EngineSuite:
             found = engine.collect(made.filter(nw.col("n") > 0))
             assert found.schema.types == TOTAL.types
             by_key: dict[str | None, list[tuple[int, float]]] = {}
+            assert all(row["list"] == [row["n"]] for row in found.to_pylist())
             for row in found.to_pylist():
                 by_key.setdefault(row["k"], []).append((row["n"], row["half"]))
             assert len(by_key) in (0, 4)  # each key in one part only

@@ -9,7 +9,7 @@ For example:
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,31 @@ class LatestSuite:
         latest.write("v", "k", rows(("b", 2, "y", []), ("c", 2, "y", [])), "two")
         assert latest.keys("v") == ["b", "c"]
         assert latest.get("v", "a") is None
+
+    def test_rows_may_come_in_batches(self, tmp_path: Path) -> None:
+        latest = self.make(tmp_path)
+        n = 300_000
+        some = [rows(*((f"k{i}", i, None, [i]) for i in range(start, start + 1_000))) for start in range(0, n, 1_000)]
+
+        def reader(batches: Iterable[pa.Table]) -> pa.RecordBatchReader:
+            return pa.RecordBatchReader.from_batches(_SCHEMA, (one for part in batches for one in part.to_batches()))
+
+        latest.write("v", "k", reader(some), "one")
+        assert len(latest.keys("v")) == n
+        assert [latest.get("v", f"k{i}") for i in (0, n - 1)] == [{"n": i, "s": None, "l": [i]} for i in (0, n - 1)]
+        assert latest.take("v", [f"k{i}" for i in range(0, n, 3)], ["n"])[0]["n"].to_pylist() == [*range(0, n, 3)]
+
+        def failing() -> Iterator[pa.Table]:
+            yield some[0]
+            raise OSError("the engine is gone")
+
+        with pytest.raises(OSError, match="the engine is gone"):
+            latest.write("v", "k", reader(failing()), "two")
+        with pytest.raises(GraphError):
+            latest.write("v", "k", reader([*some, some[7].slice(3, 1)]), "two")
+        assert (latest.version("v"), len(latest.keys("v"))) == ("one", n)
+        latest.write("v", "k", reader([]), "two")
+        assert (latest.version("v"), latest.keys("v")) == ("two", [])
 
     def test_a_view_without_rows_is_a_view(self, tmp_path: Path) -> None:
         latest = self.make(tmp_path)

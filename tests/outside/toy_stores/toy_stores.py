@@ -92,7 +92,10 @@ class ToyLatest:
                 new.write_bytes(pickle.dumps(dict(views)))
                 new.replace(file)
 
-    def write(self, view: str, key: str, rows: pa.Table, version: str, covers: int | None = None) -> None:
+    def write(
+        self, view: str, key: str, rows: pa.Table | pa.RecordBatchReader, version: str, covers: int | None = None
+    ) -> None:
+        rows = rows if isinstance(rows, pa.Table) else rows.read_all()
         names = rows[key].to_pylist()
         if None in names:
             raise TypeMismatch(f"a row of {view} has no key")

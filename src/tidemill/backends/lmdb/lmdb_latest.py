@@ -98,13 +98,17 @@ class LmdbLatest:
         """Open the store in the folder of `url`."""
         return cls(context.path(url))
 
-    def write(self, view: str, key: str, rows: pa.Table, version: str, covers: int | None = None) -> None:
+    def write(
+        self, view: str, key: str, rows: pa.Table | pa.RecordBatchReader, version: str, covers: int | None = None
+    ) -> None:
         with self._made(view, key, rows, version) as (built, check), self._begin(write=True) as txn:
             before = self._move_in(txn, view, built, version, check, covers)
         sweep(self._folder(view), keep=before)
 
     @contextlib.contextmanager
-    def _made(self, view: str, key: str, rows: pa.Table, version: str) -> Iterator[tuple[Path, int]]:
+    def _made(
+        self, view: str, key: str, rows: pa.Table | pa.RecordBatchReader, version: str
+    ) -> Iterator[tuple[Path, int]]:
         """Build a snapshot that is not visible to readers yet; yields its folder and checksum."""
         folder = self._folder(view)
         folder.mkdir(parents=True, exist_ok=True)

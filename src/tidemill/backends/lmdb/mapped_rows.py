@@ -14,7 +14,7 @@ import struct
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, BinaryIO, ClassVar
 
 import msgspec
 import numpy as np
@@ -33,6 +33,7 @@ _MIX, _WORD = 0x9E3779B1, 0xFFFFFFFF  # Knuth's multiplicative hash: CRC-32 alon
 _PLACE_BITS = 40
 _PLACE = (1 << _PLACE_BITS) - 1
 _BATCH = 16_384
+_GATHERED = 131_072
 #: Decoding a map with its keys is five times as fast as decoding a list and adding the keys.
 _row = msgspec.msgpack.Decoder(dict[str, Any]).decode
 _FEW = 64
@@ -153,26 +154,37 @@ def fit(schema: pa.Schema, row: Mapping[str, Any]) -> None:
             raise TypeMismatch(f"the column {name!r} is {kind}, but the value is {type(value).__name__}") from None
 
 
-def build(folder: Path, key: str, rows: pa.Table, version: str) -> int:
+def build(folder: Path, key: str, rows: pa.Table | pa.RecordBatchReader, version: str) -> int:
     """Write a snapshot of `rows`, one per value of the column `key`, into `folder`, fsynced; return its checksum.
 
-    Times are stored as integer microseconds. Raises `GraphError` if a key is missing or occurs twice.
+    Times are stored as integer microseconds. Raises `GraphError` if a key is missing or occurs twice. Of a reader's
+    rows, 24 bytes each and 131,072 of them are in memory.
     """
-    rows = plain_columns(rows, key)
-    keys = [text.encode() for text in rows[key].to_pylist()]
-    hashes = np.fromiter((zlib.crc32(text) for text in keys), np.uint64, len(keys))
-    places = _write_records(folder / "records.bin", key, rows)
-    bits = max(1, (2 * len(keys)).bit_length())  # at most half full
-    slots = _slots(hashes, places, bits)
-    (folder / "slots.bin").write_bytes(slots.tobytes())
-    with pa.OSFile(str(folder / "rows.arrow"), "wb") as sink, pa.ipc.new_file(sink, rows.schema) as writer:
-        writer.write_table(rows)
+    batches = [rows] if isinstance(rows, pa.Table) else _gathered(rows)
+    schema = plain_schema(rows.schema, key)
+    hashes, places = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)]
+    with (
+        (folder / "records.bin").open("wb") as records,
+        pa.OSFile(str(folder / "rows.arrow"), "wb") as sink,
+        pa.ipc.new_file(sink, schema) as writer,
+    ):
+        for batch in batches:
+            some = plain_columns(batch, schema, key)
+            hashes.append(np.fromiter((zlib.crc32(text.encode()) for text in some[key].to_pylist()), np.uint64))
+            places.append(_write_records(records, key, some))
+            writer.write_table(some)
+    hash_of, place_of = np.concatenate(hashes), np.concatenate(places)
+    _require_one_row_of_each(folder / "rows.arrow", key, hash_of)
+    bits = max(1, (2 * len(hash_of)).bit_length())  # at most half full
+    (folder / "slots.bin").write_bytes(_slots(hash_of, place_of, bits).tobytes())
     names = ("records.bin", "slots.bin", "rows.arrow")
     sizes = {name: (folder / name).stat().st_size for name in names}
     checks = {name: zlib.crc32(_map(folder / name)) for name in ("slots.bin", "rows.arrow")}
-    records = zlib.crc32(_map(folder / "records.bin"))
+    whole = zlib.crc32(_map(folder / "records.bin"))
     about = msgspec.json.encode(
-        SnapshotHeader(version=version, key=key, rows=len(keys), bits=bits, sizes=sizes, checks=checks, records=records)
+        SnapshotHeader(
+            version=version, key=key, rows=len(hash_of), bits=bits, sizes=sizes, checks=checks, records=whole
+        )
     )
     (folder / "about.json").write_bytes(about)
     for name in (*names, "about.json", "."):
@@ -180,19 +192,46 @@ def build(folder: Path, key: str, rows: pa.Table, version: str) -> int:
     return zlib.crc32(about)
 
 
-def plain_columns(rows: pa.Table, key: str) -> pa.Table:
-    """Convert `rows` to types of plain values: times to microseconds, text to `string`."""
-    if key not in rows.column_names:
-        raise UnknownName(f"there is no key column {key!r}", tip=nearest(key, rows.column_names))
-    fields = [pa.field(field.name, _plain(field.name, field.type)) for field in rows.schema]
-    made = [_cast(rows[field.name], field.type) for field in fields]
-    table = pa.Table.from_arrays(made, schema=pa.schema(fields)).combine_chunks()
-    if table.schema.field(key).type != pa.string():
-        raise TypeMismatch(f"the key {key!r} is {table.schema.field(key).type}, but a string is required")
+def _gathered(reader: pa.RecordBatchReader) -> Iterator[pa.Table]:
+    """The rows in tables of about `_GATHERED`: columns of many small batches are slow to read."""
+    waiting: list[pa.RecordBatch] = []
+    for batch in reader:
+        waiting.append(batch)
+        if sum(one.num_rows for one in waiting) >= _GATHERED:
+            yield pa.Table.from_batches(waiting)
+            waiting = []
+    if waiting:
+        yield pa.Table.from_batches(waiting)
+
+
+def _require_one_row_of_each(file: Path, key: str, hashes: NDArray[np.uint64]) -> None:
+    """Raise `GraphError` if a key occurs twice: only keys with equal hashes are compared."""
+    order = np.argsort(hashes)
+    same = np.flatnonzero(hashes[order[1:]] == hashes[order[:-1]])
+    if not len(same):
+        return
+    places = np.unique(np.r_[order[same], order[same + 1]])
+    keys = pa.ipc.open_file(pa.memory_map(str(file))).read_all()[key].take(pa.array(places))
+    if pc.count_distinct(keys).as_py() != len(places):
+        raise GraphError(f"some values of {key} have several rows, but a view has one row per {key}")
+
+
+def plain_schema(schema: pa.Schema, key: str) -> pa.Schema:
+    """The schema with types of plain values. Raises `UnknownName` and `TypeMismatch` if the key is no text column."""
+    if key not in schema.names:
+        raise UnknownName(f"there is no key column {key!r}", tip=nearest(key, schema.names))
+    made = pa.schema([pa.field(field.name, _plain(field.name, field.type)) for field in schema])
+    if made.field(key).type != pa.string():
+        raise TypeMismatch(f"the key {key!r} is {made.field(key).type}, but a string is required")
+    return made
+
+
+def plain_columns(rows: pa.Table, schema: pa.Schema, key: str) -> pa.Table:
+    """Convert `rows` to the types of `schema`: times to microseconds, text to `string`."""
+    made = [_cast(rows[field.name], field.type) for field in schema]
+    table = pa.Table.from_arrays(made, schema=schema).combine_chunks()
     if table[key].null_count:
         raise GraphError(f"{table[key].null_count} rows have no {key}, but a view has one row per {key}")
-    if pc.count_distinct(table[key]).as_py() != table.num_rows:
-        raise GraphError(f"some values of {key} have several rows, but a view has one row per {key}")
     return table
 
 
@@ -221,19 +260,18 @@ def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
     return column.cast(kind)
 
 
-def _write_records(path: Path, key: str, rows: pa.Table) -> NDArray[np.uint64]:
-    """Write the records and return the offset of each."""
+def _write_records(file: BinaryIO, key: str, rows: pa.Table) -> NDArray[np.uint64]:
+    """Write the records at the end of a file and return the offset of each."""
     encode = msgspec.msgpack.Encoder().encode
     places = np.empty(rows.num_rows, np.uint64)
-    place = 0
-    with path.open("wb") as file:
-        for number, row in enumerate(_rows(rows)):
-            name = row.pop(key).encode()
-            body = _KEY_SIZE.pack(len(name)) + name + encode(row)
-            file.write(_START.pack(_CHECKED + len(body), zlib.crc32(body)))
-            file.write(body)
-            places[number] = place
-            place += _CHECKED + len(body)
+    place = file.tell()
+    for number, row in enumerate(_rows(rows)):
+        name = row.pop(key).encode()
+        body = _KEY_SIZE.pack(len(name)) + name + encode(row)
+        file.write(_START.pack(_CHECKED + len(body), zlib.crc32(body)))
+        file.write(body)
+        places[number] = place
+        place += _CHECKED + len(body)
     return places
 
 

@@ -58,9 +58,13 @@ class LatestWriter(Latest, Protocol):
     that time.
     """
 
-    def write(self, view: str, key: str, rows: pa.Table, version: str, covers: int | None = None) -> None:
+    def write(
+        self, view: str, key: str, rows: pa.Table | pa.RecordBatchReader, version: str, covers: int | None = None
+    ) -> None:
         """Atomically replace the snapshot of a view by `rows`, one per value of the column `key`. Readers see the old
         or the new snapshot. The same swap drops fresh rows put before the time `covers`: `rows` includes them.
+
+        Of a reader's rows, only keys and some batches are in memory at once. If it fails, the old snapshot stays.
         """
         ...
 

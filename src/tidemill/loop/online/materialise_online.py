@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
+import narwhals as nw
 import numpy as np
 import pyarrow as pa
 
 from tidemill.core.canonical import fingerprint
 from tidemill.core.clock import from_micros
+from tidemill.core.empty_tables import empty_table
 from tidemill.core.ports import Lease
 from tidemill.core.storage.failpoint import failpoint
-from tidemill.features import FeatureView, materialise
 from tidemill.lake import LakeSnapshot
+from tidemill.lake.part_exchange import parts_of
 from tidemill.loop.online.feature_metadata import declared
 from tidemill.loop.online.feature_metadata_files import write_declared
 from tidemill.loop.online.mend_online import begin_anew, online_damage, restore_recent
-from tidemill.loop.online.view_rows import newest_rows
+from tidemill.loop.online.view_rows import newest_batches
 from tidemill.loop.project.declarations import FeatureViewDeclaration, RecommenderDeclaration
 from tidemill.loop.project.graph import ColumnRoles, ProjectGraph
 from tidemill.loop.project.stores import Stores
@@ -65,13 +68,13 @@ def materialise_online(
         views = (f"{model.name}.history", f"{model.name}.items")
         if any(stores.latest.version(name) != version or name in damage for name in views):
             roles = graph.roles(model)
-            rows = _events(stores, view, model, roles)
-            for name, key, kept in (
-                (views[0], roles.subject, _histories(rows, roles)),
-                (views[1], roles.item, _counts(rows, roles)),
+            counted = DailyItemCounts(roles.item, roles.time, _last_day(stores, view, model, roles) - COUNTED_DAYS)
+            for name, key, apply in (
+                (views[0], roles.subject, HistoryRows(roles.subject, roles.item, roles.time)),
+                (views[1], roles.item, counted),
             ):
-                stores.latest.write(name, key, kept, version)
-                _record(stores, lease, view, name, kept.num_rows, version)
+                n = _write(stores, name, key, _of_events(stores, view, model, roles, key, apply), version)
+                _record(stores, lease, view, name, n, version)
                 changed.append(name)
     if "" in damage:
         restore_recent(stores, graph)
@@ -120,10 +123,21 @@ def _materialise(
     stores: Stores, graph: ProjectGraph, view: LakeSnapshot, features: FeatureViewDeclaration, version: str
 ) -> int:
     """Compute a feature view from the published tables and write the newest row of each entity; returns the count."""
-    rows = newest_rows(graph, view, features)
-    columns = tuple(name for name in rows.column_names if name != features.entity)
-    feature_view = FeatureView(name=features.name, entity=features.entity, columns=columns)
-    return materialise(stores.latest, feature_view, rows, version)
+    return _write(stores, features.name, features.entity, newest_batches(graph, view, features), version)
+
+
+def _write(stores: Stores, name: str, key: str, rows: pa.RecordBatchReader, version: str) -> int:
+    """Write a view to the online store in batches; returns the number of rows."""
+    written = 0
+
+    def counted() -> Iterator[pa.RecordBatch]:
+        nonlocal written
+        for batch in rows:
+            written += batch.num_rows
+            yield batch
+
+    stores.latest.write(name, key, pa.RecordBatchReader.from_batches(rows.schema, counted()), version)
+    return written
 
 
 def _record(
@@ -143,48 +157,78 @@ def _record(
     failpoint("features.ledger")
 
 
-def _events(stores: Stores, view: LakeSnapshot, model: RecommenderDeclaration, roles: ColumnRoles) -> pa.Table:
-    """The interactions, by user, time and arrival: a total order, the same on every engine."""
-    columns = [roles.subject, roles.item, roles.time]
-    order = [*columns[:1], roles.time]
+def _last_day(stores: Stores, view: LakeSnapshot, model: RecommenderDeclaration, roles: ColumnRoles) -> int:
+    """The day of the last event, as its number since 1970; 0 without events."""
+    found = stores.engine.collect(view.scan(model.interactions).select(nw.col(roles.time).max()))
+    last = found[roles.time].cast(pa.int64())[0].as_py()
+    return 0 if last is None else int(last // _DAY_US)
+
+
+def _of_events(
+    stores: Stores,
+    view: LakeSnapshot,
+    model: RecommenderDeclaration,
+    roles: ColumnRoles,
+    key: str,
+    apply: HistoryRows | DailyItemCounts,
+) -> pa.RecordBatchReader:
+    """What `apply` makes of all interactions of each `key`, computed by the engine while it is read."""
     schema = view.schema(model.interactions)
-    if "_row" in schema.names:
-        columns.append("_row")
-        order.append("_row")
-    rows = view.arrow(model.interactions, columns=columns)
-    return rows.sort_by([(column, "ascending") for column in order])
-
-
-def _histories(rows: pa.Table, roles: ColumnRoles) -> pa.Table:
-    """One row per user: the items, oldest first, and their times (microseconds)."""
-    users = rows[roles.subject].combine_chunks()
-    plain = users.dictionary_encode()
-    codes = plain.indices.to_numpy()
-    starts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]]) if len(codes) else np.zeros(0, np.int64)
-    offsets = pa.array(np.r_[starts, len(codes)].astype(np.int32))
-    items = pa.ListArray.from_arrays(offsets, rows[roles.item].combine_chunks())
-    times = pa.ListArray.from_arrays(offsets, rows[roles.time].cast(pa.int64()).combine_chunks())
-    return pa.table({roles.subject: users.take(pa.array(starts)), "items": items, "times": times})
-
-
-def _counts(rows: pa.Table, roles: ColumnRoles) -> pa.Table:
-    """One row per item: events of all time, and events on each of the last days with any."""
-    encoded = rows[roles.item].combine_chunks().dictionary_encode()
-    codes = encoded.indices.to_numpy()
-    days = rows[roles.time].cast(pa.int64()).to_numpy() // _DAY_US
-    n = len(encoded.dictionary)
-    totals = np.bincount(codes, minlength=n)
-    recent = days > (days.max() if len(days) else 0) - COUNTED_DAYS
-    pairs, times = np.unique(np.stack([codes[recent], days[recent]]), axis=1, return_counts=True)
-    offsets = pa.array(np.searchsorted(pairs[0], np.arange(n + 1)).astype(np.int32))
-    return pa.table(
-        {
-            roles.item: encoded.dictionary,
-            "n_all": pa.array(totals.astype(np.int64)),
-            "days": pa.ListArray.from_arrays(offsets, pa.array(pairs[1].astype(np.int32))),
-            "counts": pa.ListArray.from_arrays(offsets, pa.array(times.astype(np.int32))),
-        }
+    names = [roles.subject, roles.item, roles.time, *(["_row"] if "_row" in schema.names else [])]
+    made = apply(empty_table(pa.schema([schema.field(name) for name in names]))).schema
+    frame = stores.engine.map_parts(
+        [view.scan(model.interactions).select(*names)], [key], parts_of(view.rows(model.interactions)), apply, made
     )
+    batches = (batch for rows in stores.engine.batches(frame) for batch in rows.cast(made).to_batches())
+    return pa.RecordBatchReader.from_batches(made, batches)
+
+
+@dataclass(frozen=True)
+class HistoryRows:
+    """One row per user: the items, oldest first, and their times (microseconds)."""
+
+    user: str
+    item: str
+    time: str
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        order = [self.user, self.time, *(["_row"] if "_row" in rows.column_names else [])]
+        rows = rows.sort_by([(column, "ascending") for column in order])
+        users = rows[self.user].combine_chunks()
+        codes = users.dictionary_encode().indices.to_numpy()
+        starts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]]) if len(codes) else np.zeros(0, np.int64)
+        offsets = pa.array(np.r_[starts, len(codes)].astype(np.int32))
+        items = pa.ListArray.from_arrays(offsets, rows[self.item].combine_chunks())
+        times = pa.ListArray.from_arrays(offsets, rows[self.time].cast(pa.int64()).combine_chunks())
+        return pa.table({self.user: users.take(pa.array(starts)), "items": items, "times": times})
+
+
+@dataclass(frozen=True)
+class DailyItemCounts:
+    """One row per item: events of all time, and events on each day after `before` with any."""
+
+    item: str
+    time: str
+    #: A day's number since 1970.
+    before: int
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        encoded = rows[self.item].combine_chunks().dictionary_encode()
+        codes = encoded.indices.to_numpy()
+        days = rows[self.time].cast(pa.int64()).to_numpy() // _DAY_US
+        n = len(encoded.dictionary)
+        totals = np.bincount(codes, minlength=n)
+        recent = days > self.before
+        pairs, times = np.unique(np.stack([codes[recent], days[recent]]), axis=1, return_counts=True)
+        offsets = pa.array(np.searchsorted(pairs[0], np.arange(n + 1)).astype(np.int32))
+        return pa.table(
+            {
+                self.item: encoded.dictionary,
+                "n_all": pa.array(totals.astype(np.int64)),
+                "days": pa.ListArray.from_arrays(offsets, pa.array(pairs[1].astype(np.int32))),
+                "counts": pa.ListArray.from_arrays(offsets, pa.array(times.astype(np.int32))),
+            }
+        )
 
 
 def write_serving_metadata(stores: Stores, graph: ProjectGraph) -> None:

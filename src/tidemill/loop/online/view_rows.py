@@ -2,37 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tidemill.core.contract.contract import KNOWN_AT
 from tidemill.core.ports import Latest
-from tidemill.features import ViewSpec, newest_by_key, view_at
+from tidemill.features import ViewSpec, newest_by_key
 from tidemill.features.column_statistics import ColumnStatistics, column_statistics
+from tidemill.features.feature_history import current_rows
 from tidemill.features.value_intervals import AT
 from tidemill.lake import LakeSnapshot
+from tidemill.lake.part_exchange import parts_of
 from tidemill.loop.online.feature_metadata_files import DeclaredView
 from tidemill.loop.project.declarations import FeatureViewDeclaration
 from tidemill.loop.project.graph import ProjectGraph, naming_function
 
 
 def newest_rows(graph: ProjectGraph, view: LakeSnapshot, features: FeatureViewDeclaration) -> pa.Table:
-    """One row per entity: the view's columns, and `_at` (int64 microseconds), sorted by entity.
+    """The rows of `newest_batches` in memory, sorted by entity."""
+    return newest_batches(graph, view, features).read_all().sort_by(features.entity)
+
+
+def newest_batches(graph: ProjectGraph, view: LakeSnapshot, features: FeatureViewDeclaration) -> pa.RecordBatchReader:
+    """One row per entity: the view's columns, and `_at` (int64 microseconds). The engine computes them while they are
+    read.
 
     For aggregates, the values at the last boundary at or before the publication's as-of; an entity without rows in its
     window has no row. For rows, the newest event known by then, with `_at` its event time. Rows without an event time
     or a known time are used unchanged, with `_at` their event time if they have one, else the as-of.
     """
-    spec = view_spec(graph, features)
+    spec, engine = view_spec(graph, features), graph.engine
     frames = {name: view.scan(name) for name in features.inputs}
     schema = graph.schemas[features.name]
+    parts = parts_of(max(view.rows(name) for name in features.inputs))
+    made = schema.append(pa.field(AT, pa.int64()))
     with naming_function(f"features {features.name!r}"):
         if spec.aggregated or _dated(spec, schema):
-            rows = view_at(spec, frames, graph.engine, as_of=view.as_of)
+            frame = current_rows(spec, frames, engine, as_of=view.as_of, parts=parts)[0].select(*made.names)
         else:
-            rows = _undated(graph, features, graph.engine.collect(features.function(**frames)), view.as_of)
-    kept = {name: rows[name].cast(schema.field(name).type) for name in schema.names}
-    return pa.table({**kept, AT: rows[AT]})
+            newest = UndatedRows(features.entity, event_time(graph, features.name), view.as_of)
+            frame = features.function(**frames).select(*schema.names)
+            frame = engine.map_parts([frame], [features.entity], parts, newest, made)
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        with naming_function(f"features {features.name!r}"):
+            for rows in engine.batches(frame):
+                yield from rows.select(made.names).cast(made).to_batches()
+
+    return pa.RecordBatchReader.from_batches(made, batches())
 
 
 def _dated(spec: ViewSpec, schema: pa.Schema) -> bool:
@@ -41,11 +61,20 @@ def _dated(spec: ViewSpec, schema: pa.Schema) -> bool:
     return bool(times & set(schema.names)) and (spec.known == "event" or KNOWN_AT in schema.names)
 
 
-def _undated(graph: ProjectGraph, features: FeatureViewDeclaration, rows: pa.Table, as_of: int) -> pa.Table:
-    time, now = event_time(graph, features.name), pa.scalar(as_of, pa.int64())
-    kept = newest_by_key(rows, features.entity, order_by=[time] if time else [])
-    at = pc.fill_null(kept[time].cast(pa.int64()), now) if time else pa.repeat(now, kept.num_rows)
-    return kept.append_column(AT, at)
+@dataclass(frozen=True)
+class UndatedRows:
+    """Of rows of a view without known times, the newest of each entity; `_at` is its event time, else the as-of."""
+
+    entity: str
+    #: The column of the event time; empty if there is none.
+    time: str
+    as_of: int
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        now = pa.scalar(self.as_of, pa.int64())
+        kept = newest_by_key(rows, self.entity, order_by=[self.time] if self.time else [])
+        at = pc.fill_null(kept[self.time].cast(pa.int64()), now) if self.time else pa.repeat(now, kept.num_rows)
+        return kept.append_column(AT, at)
 
 
 def view_spec(graph: ProjectGraph, features: FeatureViewDeclaration) -> ViewSpec:

@@ -1,4 +1,4 @@
-"""Feature views of rows: the newest row of each key of a published table, and its way to the online store."""
+"""The newest row of each key of a table."""
 
 from __future__ import annotations
 
@@ -7,18 +7,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tidemill.core.errors import GraphError, UnknownName, nearest
-from tidemill.core.ports import LatestWriter
-from tidemill.core.record_format import Record
-
-
-class FeatureView(Record, frozen=True):
-    """A named view of the newest row of each entity, with the columns that can be read from it."""
-
-    name: str
-    entity: str
-    columns: tuple[str, ...]
-    #: The columns to order rows by, most significant first; the last row is the newest.
-    order_by: tuple[str, ...] = ()
 
 
 def newest_by_key(rows: pa.Table, entity: str, *, order_by: tuple[str, ...] | list[str] = ()) -> pa.Table:
@@ -46,26 +34,6 @@ def newest_by_key(rows: pa.Table, entity: str, *, order_by: tuple[str, ...] | li
             tip="keep a time column in the view, so that the newest row is known",
         )
     return rows.filter(pa.array(last))
-
-
-def materialise(
-    latest: LatestWriter, view: FeatureView, rows: pa.Table, version: str, covers: int | None = None
-) -> int:
-    """Write the newest row of each entity of `rows` to the store under `view`, as `version`; returns their number.
-
-    `covers` (microseconds): live rows that were put before it are part of `rows`, and are dropped in the same swap.
-    """
-    kept = newest_by_key(rows, view.entity, order_by=view.order_by)
-    for column in view.columns:
-        if column not in kept.column_names:
-            raise UnknownName(
-                f"view {view.name!r}: there is no column {column!r}", tip=nearest(column, kept.column_names)
-            )
-    entities = pc.count_distinct(rows[view.entity], mode="only_valid").as_py()
-    if kept.num_rows != entities:  # invariant of every join and view: no row is lost or duplicated silently
-        raise GraphError(f"view {view.name!r}: {kept.num_rows} rows for {entities} values of {view.entity}")
-    latest.write(view.name, view.entity, kept.select([view.entity, *view.columns]), version, covers)
-    return int(kept.num_rows)
 
 
 def _order(rows: pa.Table, names: list[str]) -> pa.Array:
