@@ -9,7 +9,15 @@ import pytest
 from conftest_loop import Project
 from tabular_projects import QUICK, change, churn_project, made_up
 
-from tidemill.core.errors import CardIncomplete, DatasetChanged, MemoryTooSmall, TooLittleData, UnknownName, UsageError
+from tidemill.core.errors import (
+    CardIncomplete,
+    DatasetChanged,
+    MemoryTooSmall,
+    SettingRefused,
+    TooLittleData,
+    UnknownName,
+    UsageError,
+)
 from tidemill.core.processes import memory
 from tidemill.loop.examples.datasets import dataset_named, datasets, rebuild_dataset
 from tidemill.loop.families.model_family import EvaluationOptions
@@ -69,7 +77,26 @@ def test_a_training_beyond_the_memory_is_refused_before_rows_are_read(
     monkeypatch.setattr(memory, "machine_memory_bytes", lambda: 10_000)
     with pytest.raises(MemoryTooSmall, match="to train churn on the rows of customers") as refused:
         train(*learned[0].open(), "churn", again=True)
-    assert "examples=" in str(refused.value.tip)
+    assert "sample=0.0" in str(refused.value.tip)
+
+
+def test_a_training_reads_a_sample_and_says_so(tmp_path: Path) -> None:
+    project = churn_project(tmp_path)
+    project.run(DAY, backfill=True)
+    change(project.path, QUICK, f"{QUICK}, sample=0.5")
+    stores, graph = project.open()
+    found = train(stores, graph, "churn")
+    assert found.card.sample is not None
+    assert (found.card.sample.share, found.card.sample.n_rows) == (0.5, found.card.n_rows)
+    assert 200 < found.card.n_rows < 300
+    (pinned,) = datasets(stores, "churn")
+    assert (pinned.sample, pinned.n_rows) == (0.5, found.card.n_rows)
+    change(project.path, "sample=0.5", "sample=0.1")  # a dataset keeps its share
+    stores, graph = project.open()
+    assert len(rebuild_dataset(stores, graph, pinned)) == pinned.n_rows
+    with pytest.raises(SettingRefused, match="sample=0 is not a share"):
+        change(project.path, "sample=0.1", "sample=0")
+        project.open()
 
 
 def test_a_dataset_is_read_again_cell_for_cell(learned: tuple[Project, TrainingResult]) -> None:

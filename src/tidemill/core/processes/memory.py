@@ -31,6 +31,11 @@ def require_memory(need_bytes: int, work: str, tip: str) -> None:
         )
 
 
+def share_that_fits(need_bytes: int, share: float) -> float:
+    """The share of the data with which a work that needs so much for `share` of it takes half the machine's memory."""
+    return max(share * machine_memory_bytes() / max(need_bytes, 1) / 2, 1e-6)
+
+
 def gigabytes(size_bytes: int) -> str:
     """A size in words.
 

@@ -30,6 +30,8 @@ class Dataset(VersionedRecord, frozen=True):
     fields: tuple[InputField, ...] = ()
     target: str = ""
     n_rows: int = 0
+    #: Share of the examples; a sample is always the same.
+    sample: float = 1.0
     #: SHA-256 over every value of every row; one changed cell changes it.
     mark: str = ""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import msgspec
 
@@ -37,6 +38,7 @@ def pin_dataset(
         fields=examples.fields,
         target=asking.model.target,
         n_rows=len(examples),
+        sample=asking.model.sample,
         mark=dataset_fingerprint(examples),
     )
     before = stores.ledger.find("dataset", about=f"model:{model}", fingerprint=dataset.mark)
@@ -97,6 +99,7 @@ def rebuild_dataset(stores: Stores, graph: ProjectGraph, dataset: Dataset) -> Ex
     asking = graph.askings.get(dataset.model)
     if asking is None:
         raise UnknownName(f"no model {dataset.model!r}", tip=nearest(dataset.model, graph.askings))
+    asking = replace(asking, model=replace(asking.model, sample=dataset.sample))
     examples = build_examples(graph, stores.lake.view(publication=dataset.publication), asking)
     if dataset_fingerprint(examples) != dataset.mark:
         code = code_of(graph, asking)

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from tidemill.core.clock import from_micros
 from tidemill.core.ports import Engine
-from tidemill.core.processes.memory import machine_memory_bytes, require_memory
+from tidemill.core.processes.memory import require_memory, share_that_fits
 from tidemill.lake import LakeSnapshot
 from tidemill.loop.project.declarations import RecommenderDeclaration
 from tidemill.loop.project.graph import ProjectGraph
@@ -105,11 +105,11 @@ class LearningEvents:
     def require_memory(self, learner: LearnerSpec) -> None:
         """Raise `MemoryTooSmall` if that is more than the machine has."""
         need = self.memory_bytes(learner)
-        fits = max(self.sample * machine_memory_bytes() / max(need, 1) / 2, 1e-6)
+        fits = f"{share_that_fits(need, self.sample):.1g}"
         require_memory(
             need,
             f"to train {learner.name} on {round(self.view.rows(self.table) * self.sample):,} rows of {self.table}",
-            f"write sample={fits:.1g} in mill.recommender(…): counts still use all rows; or choose another learner",
+            f"write sample={fits} in mill.recommender(…): counts still use all rows; or choose another learner",
         )
 
     def whole(self) -> EngineEvents:

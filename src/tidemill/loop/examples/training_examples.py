@@ -24,6 +24,7 @@ from tidemill.features.feature_history import ViewHistory, history_frame
 from tidemill.features.frame_schema import frame_schema
 from tidemill.lake import LakeSnapshot
 from tidemill.lake.part_exchange import parts_of
+from tidemill.loop.examples.example_sample import sample_examples
 from tidemill.loop.online.view_rows import view_spec
 from tidemill.loop.project.declarations import FeatureViewDeclaration, TabularDeclaration
 from tidemill.loop.project.graph import ProjectGraph, naming_function
@@ -45,7 +46,8 @@ def examples_memory_bytes(graph: ProjectGraph, view: LakeSnapshot, asking: Signa
     name = asking.model.examples
     features = graph.mill.features_views.get(name)
     tables = (name,) if features is None else features.inputs
-    return max(view.rows(table) for table in tables) * (len(asking.inputs) + 1) * CELL_BYTES
+    rows = max(view.rows(table) for table in tables) * asking.model.sample
+    return round(rows * (len(asking.inputs) + 1) * CELL_BYTES)
 
 
 def build_examples(graph: ProjectGraph, view: LakeSnapshot, asking: SignatureSpec) -> Examples:
@@ -98,7 +100,9 @@ def joined_rows(graph: ProjectGraph, view: LakeSnapshot, asking: SignatureSpec) 
 
 
 def example_frame(graph: ProjectGraph, view: LakeSnapshot, asking: SignatureSpec) -> nw.LazyFrame[Any]:
-    """The rows of the examples with a time and a target, with the columns that a training reads."""
+    """The rows of the examples, or of a declared sample of them, with a time and a target, and with the columns that a
+    training reads.
+    """
     model, time = asking.model, asking.columns.time
     features = graph.mill.features_views.get(model.examples)
     frame = view.scan(model.examples) if features is None else _made(graph, view, features)
@@ -109,7 +113,8 @@ def example_frame(graph: ProjectGraph, view: LakeSnapshot, asking: SignatureSpec
         read |= set(asking.columns.kinds)  # they decide the order of rows
     frame = frame.select(*(name for name in present if name in read))
     required = dict.fromkeys([model.target] if time is None else [model.target, time])
-    return frame.filter(*(~nw.col(name).is_null() for name in required))
+    frame = frame.filter(*(~nw.col(name).is_null() for name in required))
+    return sample_examples(graph.engine, frame, model, parts_for(graph, view, asking))
 
 
 def in_order(asking: SignatureSpec, rows: pa.Table) -> pa.Table:

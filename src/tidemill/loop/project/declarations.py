@@ -117,6 +117,8 @@ class TabularDeclaration:
     could_harm: str
     log: Literal["available", "required"] = "available"
     family: str = "tabular"
+    #: Share of the examples that are read into the process that trains.
+    sample: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -283,6 +283,7 @@ class Mill(ExternalDeclarations):
         helps: str = "",
         could_harm: str = "",
         log: Literal["available", "required"] = "available",
+        sample: float = 1.0,
     ) -> TabularDeclaration:
         """Declare a tabular model that predicts the column `target` of `examples`, which has one row per example.
 
@@ -291,6 +292,9 @@ class Mill(ExternalDeclarations):
         `tm.auto(minutes=2)`, any estimator with `fit` and `predict`, or the learner of another model family. The
         default of `examples` is the first feature view. Rows of the same `group` stay on one side of a split.
         `fairness` are attributes whose groups are compared; `{"race": "Caucasian"}` compares each with this one.
+
+        With `sample=0.1`, the model is trained and evaluated on a tenth of the examples, always the same ones: whole
+        groups if there is a `group`, else rows.
         """
         views = [node for node in features if isinstance(node, FeatureViewDeclaration)]
         for node in features:
@@ -328,6 +332,7 @@ class Mill(ExternalDeclarations):
             could_harm,
             log,
             getattr(learn, "family", "tabular") if hasattr(learn, "settings") else "tabular",
+            _share(name, sample),
         )
         self.add(declaration)
         return declaration

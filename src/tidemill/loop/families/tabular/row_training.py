@@ -16,11 +16,11 @@ import numpy.typing as npt
 from tidemill.core.canonical import fingerprint
 from tidemill.core.clock import to_micros
 from tidemill.core.errors import BundleCorrupt, TidemillError
-from tidemill.core.processes.memory import gigabytes, require_memory
+from tidemill.core.processes.memory import gigabytes, require_memory, share_that_fits
 from tidemill.core.progress import Progress
 from tidemill.core.records.dataset import Dataset
 from tidemill.core.records.quality import Metric
-from tidemill.core.records.release import Card
+from tidemill.core.records.release import Card, Sample
 from tidemill.governance.reproduction import AnswerComparison, compare_numbers
 from tidemill.lake import LakeSnapshot
 from tidemill.loop.examples.datasets import code_of, dataset_of, pin_dataset, rebuild_dataset, tables_read_by
@@ -135,6 +135,8 @@ class RowTraining:
             "effort": [effort.seed, str(self._limit)],
             "tidemill": metadata.version("tidemill"),
         }
+        if model.sample < 1:
+            depends_on["sample"] = str(model.sample)
         if self.inputs.at is not None:
             depends_on["at"] = self.inputs.at
         if package := package_of(self.family.name):
@@ -152,10 +154,11 @@ class RowTraining:
 
     @cached_property
     def _examples(self) -> Examples:
+        fits = share_that_fits(self._memory_bytes, self.model.sample)
         require_memory(
             self._memory_bytes,
             f"to train {self.model.name} on the rows of {self.model.examples}",
-            f"declare a table with a part of {self.model.examples} and pass it as examples=, or name fewer inputs=",
+            f"write sample={fits:.1g} in mill.model(…), or name fewer inputs=",
         )
         return build_examples(self.inputs.graph, self.inputs.view, self._asking)
 
@@ -260,6 +263,9 @@ class RowTraining:
             n_rows=result.n_rows,
             n_users=0,
             n_items=0,
+            sample=None
+            if self.model.sample == 1
+            else Sample(share=self.model.sample, n_rows=result.n_rows, used_for="everything"),
         )
 
 
