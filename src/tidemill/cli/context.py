@@ -79,7 +79,10 @@ class CommandContext:
 
     def graph_alone(self) -> ProjectGraph:
         """The validated graph, without opening or creating a store."""
-        name = self.settings.engine.partition(":")[0]
+        engine, places = self.settings.engine, [*self.settings.external.values()]
+        places += [one.place for one in self.mill.external_tables.values() if one.place]
+        # a table of Spark's catalogue is known to the real session only; otherwise no cluster is asked
+        name = engine if any(place.startswith("spark:") for place in places) else engine.partition(":")[0]
         external = ExternalInputs(self.mill.external_tables, self.project, self.settings.external)
         return ProjectGraph(self.mill, open_port("engine", name, self.project), self.project, external)
 

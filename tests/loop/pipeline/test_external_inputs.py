@@ -221,6 +221,11 @@ _SHOPS = DECLARED[DECLARED.index("@mill.table\n") : DECLARED.index("mill.sql")]
 def test_what_cannot_be_read_is_refused_by_name(shop: ExternalProject) -> None:
     with pytest.raises(ExternalMissing, match="external table 'prices' has no Delta table at delta:"):
         shop.project.open()
+    shop.place("spark:shop.prices")
+    with pytest.raises(
+        ExternalRefused, match="'prices' is a table of Spark's catalogue, which the engine polars cannot"
+    ):
+        shop.project.open()
     shop.place("/data/prices")
     with pytest.raises(SettingError, match="'/data/prices', which does not say its kind"):
         shop.project.open()

@@ -37,6 +37,8 @@ class TableDeclaration:
     function: TableFunction | SqlQuery
     inputs: tuple[str, ...]
     by: tuple[str, ...] = ()
+    #: The engine whose own frames the function receives and returns; empty: frames of Narwhals, on every engine.
+    engine: Literal["", "spark"] = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import narwhals as nw
 import pyarrow as pa
 
 from tidemill.checks import validate
@@ -43,8 +44,6 @@ from tidemill.loop.project.project import FILE
 from tidemill.loop.project.sql_query import SqlQuery
 
 if TYPE_CHECKING:
-    import narwhals as nw
-
     from tidemill.loop.project.stores import Stores
 
 
@@ -139,6 +138,10 @@ class ProjectGraph:
         """The result of a node's function, or of its query, for its inputs by name."""
         if isinstance(node.function, SqlQuery):
             return self.engine.sql(node.function.text, frames)
+        if isinstance(node, TableDeclaration) and node.engine:
+            native = node.function(**{name: frame.to_native() for name, frame in frames.items()})
+            made: nw.LazyFrame[Any] = nw.from_native(native)
+            return made
         result: nw.LazyFrame[Any] = node.function(**frames)
         return result
 
@@ -213,6 +216,13 @@ class ProjectGraph:
         return [*mill.tables.values(), *mill.features_views.values()]
 
     def _refuse_unknown_names(self) -> None:
+        for table in self.mill.tables.values():
+            if table.engine not in ("", self.engine.name):
+                raise GraphError(
+                    f"table {table.name!r} is a function of Py{table.engine.capitalize()}, and the engine is "
+                    f"{self.engine.name}",
+                    tip=f'set engine = "{table.engine}" in tidemill.toml, or write the function in Narwhals',
+                )
         known = {*self.mill.streams, *self.mill.external_tables, *self.mill.tables}
         for node in self._made(self.mill):
             for name in node.inputs:
@@ -345,7 +355,7 @@ def _declared(node: TableDeclaration | FeatureViewDeclaration | OnDemandDeclarat
     if isinstance(node, FeatureViewDeclaration):
         options = (node.entity, node.window_us, node.every_us, node.ttl_us, node.known)
         return "" if options[1:] == (None, None, None, "known") else ",".join(map(str, options))
-    return ",".join(node.by) if isinstance(node, TableDeclaration) else ""
+    return ",".join([*node.by, *filter(None, [node.engine])]) if isinstance(node, TableDeclaration) else ""
 
 
 def _missing_column(text: str, known: list[str]) -> str | None:

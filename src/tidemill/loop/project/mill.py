@@ -110,16 +110,27 @@ class Mill(ExternalDeclarations):
     @overload
     def table(self, function: TableFunction) -> TableDeclaration: ...
     @overload
-    def table(self, *, by: str | Sequence[str] = ()) -> Callable[[TableFunction], TableDeclaration]: ...
-    def table(self, function: TableFunction | None = None, *, by: str | Sequence[str] = ()) -> Any:
+    def table(
+        self, *, by: str | Sequence[str] = (), engine: Literal["", "spark"] = ""
+    ) -> Callable[[TableFunction], TableDeclaration]: ...
+    def table(
+        self,
+        function: TableFunction | None = None,
+        *,
+        by: str | Sequence[str] = (),
+        engine: Literal["", "spark"] = "",
+    ) -> Any:
         """Declare a table by a function; without options also as `@mill.table`.
 
         `by` promises that rows depend only on rows of the same key, so an increment recomputes only the keys that it
-        touches; without it the table is rebuilt in full each time.
+        touches; without it the table is rebuilt in full each time. With `engine="spark"` the function receives and
+        returns DataFrames of PySpark, and is refused on other engines; else frames of Narwhals, on every engine.
         """
+        if engine not in ("", "spark"):
+            raise SettingRefused(f"a table has engine={engine!r}", tip='leave it out, or write engine="spark"')
 
         def declare(function: TableFunction) -> TableDeclaration:
-            table = TableDeclaration(_name(function), function, _parameters(function), _names(by))
+            table = TableDeclaration(_name(function), function, _parameters(function), _names(by), engine)
             self._claim(table.name)
             self.tables[table.name] = table
             return table
