@@ -12,6 +12,7 @@ from conftest_loop import FIRST, Project, daily
 
 from tidemill.lake import part_exchange
 from tidemill.loop.examples.training_examples import build_examples
+from tidemill.loop.ingest import worker_rows
 from tidemill.loop.online.feature_metadata import declared_view
 from tidemill.loop.online.view_rows import online_rows
 
@@ -83,9 +84,9 @@ def content(project: Project) -> dict[str, Any]:
     return tables
 
 
-@pytest.mark.parametrize("most_rows", [part_exchange.MEMORY_ROWS, -1])
+@pytest.mark.parametrize("in_memory", [True, False], ids=["memory", "workers"])
 def test_the_shop_gives_the_same_tables_on_both_engines(
-    both: tuple[Project, Project], monkeypatch: pytest.MonkeyPatch, most_rows: int
+    both: tuple[Project, Project], monkeypatch: pytest.MonkeyPatch, in_memory: bool
 ) -> None:
     """Also where no rows of a derived table fit in memory, so that Spark's workers compare and write them. Training
     examples, with windowed aggregates and rows of views as of each of them, are equal to the bit.
@@ -94,7 +95,10 @@ def test_the_shop_gives_the_same_tables_on_both_engines(
     for project in both:
         project.run(LAST - timedelta(days=1), backfill=True)
         project.run(LAST)
-        monkeypatch.setattr(part_exchange, "MEMORY_ROWS", most_rows)
+        if not in_memory:
+            monkeypatch.setattr(part_exchange, "MEMORY_ROWS", -1)
+            monkeypatch.setattr(worker_rows, "WORKER_BYTES", -1)
+            monkeypatch.setattr(worker_rows, "IN_PROCESS_BYTES", -1)
         monkeypatch.setattr(part_exchange, "PART_ROWS", 30)
     assert on_spark.open()[0].engine.name == "spark"
     found = content(on_spark)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import narwhals as nw
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 from polars.io.plugins import register_io_source
 
 from tidemill.backends import duckdb_sql
@@ -23,6 +24,7 @@ from tidemill.core.ports import EngineStage, FileStager, PersistedFrame, StagedF
 #: Rows in memory at once where a frame is written.
 _BATCH_ROWS = 131_072
 _PART = "_part"
+Task = TypeVar("Task")
 
 
 class PolarsEngine:
@@ -83,8 +85,40 @@ class PolarsEngine:
             found = pl.scan_parquet(file, glob=False)
             yield PersistedFrame(nw.from_native(found), found.select(pl.len()).collect().item())
 
+    @contextmanager
+    def read(
+        self, tasks: Sequence[Task], reader: Callable[[Task], Iterable[pa.Table]], schema: pa.Schema
+    ) -> Iterator[PersistedFrame]:
+        with tempfile.TemporaryDirectory(prefix="tidemill-") as folder:
+            files, n_rows = [], 0
+            for number, task in enumerate(tasks):
+                files.append(f"{folder}/{number:07d}.parquet")
+                with pq.ParquetWriter(files[-1], schema, compression="lz4", use_dictionary=False) as writer:
+                    for rows in reader(task):
+                        writer.write_table(rows.select(schema.names).cast(schema))
+                        n_rows += rows.num_rows
+            yield PersistedFrame(self.scan(files, schema), n_rows)
+
+    def map_rows(
+        self, frame: nw.LazyFrame[Any], apply: Callable[[pa.Table], pa.Table], schema: pa.Schema
+    ) -> nw.LazyFrame[Any]:
+        types = pl.DataFrame(empty_table(schema)).schema
+
+        def of_batch(rows: pl.DataFrame) -> pl.DataFrame:
+            return pl.DataFrame(apply(_arrow(rows)).select(schema.names).cast(schema))
+
+        mapped: pl.LazyFrame = frame.to_native().map_batches(of_batch, schema=types, streamable=True)
+        return nw.from_native(mapped)
+
     def stage(self, frame: nw.LazyFrame[Any], stager: FileStager) -> list[StagedFile]:
-        return [file for batch in self.batches(frame) for file in stager.stage(batch)]
+        staged: list[StagedFile] = []
+
+        def write(rows: pl.DataFrame) -> None:
+            staged.extend(stager.stage(_arrow(rows)))
+
+        # unlike `collect_batches`, it waits for each batch to be written
+        frame.to_native().sink_batches(write, chunk_size=_BATCH_ROWS)
+        return staged
 
     def cogroup(
         self,

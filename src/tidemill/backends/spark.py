@@ -15,7 +15,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
@@ -51,11 +51,14 @@ _LOCAL_SETTINGS = {
 }
 #: Rows of a worker in memory at once where a frame is written.
 _BATCH_ROWS = 131_072
+#: Rows that go from a worker's Python to its JVM at once.
+_ARROW_ROWS = 16_384
 #: At most so many tasks read the files of a scan on S3, up to eight files each.
 _SCAN_TASKS = 64
 _PART, _RESULT = "_part", "result"
 #: The path of a row's file as it was given: Spark has it as a percent-encoded URL.
 _DECODED = "regexp_replace(url_decode(replace(_metadata.file_path, '+', '%2B')), '^file:/+', '/')"
+Task = TypeVar("Task")
 
 
 class SparkEngine:
@@ -176,6 +179,39 @@ class SparkEngine:
             yield PersistedFrame(nw.from_native(kept), rows)
         finally:
             kept.unpersist()
+
+    @contextmanager
+    def read(
+        self, tasks: Sequence[Task], reader: Callable[[Task], Iterable[pa.Table]], schema: pa.Schema
+    ) -> Iterator[PersistedFrame]:
+        items, plain = list(tasks), plain_schema(schema)
+
+        def read_tasks(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            for number in (number for batch in batches for number in batch.column(0).to_pylist()):
+                for rows in reader(items[number]):
+                    yield from rows.select(plain.names).cast(plain).to_batches(max_chunksize=_ARROW_ROWS)
+
+        if items:
+            numbers = self.session.range(0, len(items), 1, len(items))
+            with _no_pandas_warning():
+                frame = nw.from_native(numbers.mapInArrow(read_tasks, _spark_schema(schema)))
+        else:
+            frame = self.frame(empty_table(schema))
+        with self.persist(frame, schema) as kept:
+            yield kept
+
+    def map_rows(
+        self, frame: nw.LazyFrame[Any], apply: Callable[[pa.Table], pa.Table], schema: pa.Schema
+    ) -> nw.LazyFrame[Any]:
+        plain = plain_schema(schema)
+
+        def of_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            for rows in _tables(batches, _ARROW_ROWS):
+                yield from apply(rows).select(plain.names).cast(plain).to_batches(max_chunksize=_ARROW_ROWS)
+
+        with _no_pandas_warning():
+            made: nw.LazyFrame[Any] = nw.from_native(frame.to_native().mapInArrow(of_batches, _spark_schema(schema)))
+        return made
 
     def stage(self, frame: nw.LazyFrame[Any], stager: FileStager) -> list[StagedFile]:
         def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -5,10 +5,10 @@ The state is opaque to all but the source: the caller stores it between runs and
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import msgspec
 import pyarrow as pa
@@ -21,7 +21,7 @@ from tidemill.core.kinds import arrow_type
 from tidemill.core.record_format import Record
 
 if TYPE_CHECKING:
-    from tidemill.core.errors import SourceError
+    from tidemill.core.errors import SourceError, TidemillError
 
 T = TypeVar("T")
 
@@ -136,6 +136,54 @@ class ReadStats(Record, frozen=True):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SplitBlock:
+    """Some rows of a split. Their `_row` is their line in the split's file, and `summary` is in the last block."""
+
+    #: Columns of `good_schema`.
+    rows: pa.Table | None = None
+    #: Schema `REFUSED`.
+    refused: pa.Table | None = None
+    #: What only the source decodes.
+    summary: bytes = b""
+
+
+class SourceSplit(Protocol):
+    """A part of a source that is read on its own, in any process that sees the source. It can be pickled."""
+
+    @property
+    def size(self) -> int:
+        """About how many bytes of text are read."""
+        ...
+
+    def read(self) -> Iterator[SplitBlock]:
+        """The due rows; the same at each call. Raises `SourceError`."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitResult:
+    """A split that workers have read. They keep its rows under `number`."""
+
+    number: int
+    summary: bytes
+    #: Why it could not be read; of some of its rows nothing is known then.
+    problem: TidemillError | None = None
+
+
+class SplitReader(Protocol):
+    """Has an engine's workers read splits."""
+
+    @property
+    def least_bytes(self) -> int:
+        """With less text than this, reading in this process costs less."""
+        ...
+
+    def read(self, splits: Sequence[SourceSplit]) -> list[SplitResult]:
+        """A result for each split, in their order. The workers keep the rows."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
 class SourceRead:
     """Result of a read: rows of one or more days, which the caller processes day by day with `of_day`.
 
@@ -153,6 +201,9 @@ class SourceRead:
     stats: ReadStats = field(default_factory=ReadStats)
     #: Messages for users: skipped copies, and files moved, replaced, missing or still being written.
     notes: tuple[str, ...] = ()
+    #: Split that workers have read -> file number in `_row` of its rows, which are not in `good` and `refused`. Rows of
+    #: other splits are not due.
+    splits: Mapping[int, int] = field(default_factory=dict)
     #: Damaged files that were skipped; empty unless the request has `damaged="leave"`.
     damaged: tuple[SourceError, ...] = field(default=())
 

@@ -12,12 +12,13 @@ from tidemill.core.lazy_imports import lazy_exports
 
 if TYPE_CHECKING:
     from tidemill.lake.append_logs import LogWindow as LogWindow
+    from tidemill.lake.draft_changes import StagedChange as StagedChange
+    from tidemill.lake.draft_changes import StagedMerge as StagedMerge
+    from tidemill.lake.draft_changes import StreamMerge as StreamMerge
+    from tidemill.lake.draft_changes import TableChange as TableChange
     from tidemill.lake.held_increments import HeldIncrement as HeldIncrement
     from tidemill.lake.lake import Lake as Lake
     from tidemill.lake.publication_draft import PublicationDraft as PublicationDraft
-    from tidemill.lake.publication_draft import StagedChange as StagedChange
-    from tidemill.lake.publication_draft import StreamMerge as StreamMerge
-    from tidemill.lake.publication_draft import TableChange as TableChange
     from tidemill.lake.publications import IncrementState as IncrementState
     from tidemill.lake.snapshot import LakeSnapshot as LakeSnapshot
     from tidemill.lake.table_changes import changed_keys as changed_keys
@@ -26,9 +27,10 @@ else:
         __name__,
         {
             "append_logs": "LogWindow",
+            "draft_changes": "StagedChange StagedMerge StreamMerge TableChange",
             "held_increments": "HeldIncrement",
             "lake": "Lake",
-            "publication_draft": "PublicationDraft StagedChange StreamMerge TableChange",
+            "publication_draft": "PublicationDraft",
             "publications": "IncrementState",
             "snapshot": "LakeSnapshot",
             "table_changes": "changed_keys",

@@ -34,6 +34,8 @@ class PartChange(msgspec.Struct, frozen=True):
     removed: list[StagedFile] = []
     #: File -> number of its rows that are removed.
     gone: dict[str, int] = {}
+    #: What became of arrived rows: name of a count -> rows.
+    counts: dict[str, int] = {}
 
 
 @dataclass(frozen=True)
@@ -74,11 +76,15 @@ class RewriteFiles(PartWriter):
 def merge_changes(parts: Sequence[bytes]) -> PartChange:
     """The changes of all parts together."""
     found = [msgspec.json.decode(part, type=PartChange) for part in parts]
-    gone: Counter[str] = Counter()
+    gone, counts = Counter[str](), Counter[str]()
     for part in found:
         gone.update(part.gone)
+        counts.update(part.counts)
     return PartChange(
-        [file for part in found for file in part.added], [file for part in found for file in part.removed], dict(gone)
+        [file for part in found for file in part.added],
+        [file for part in found for file in part.removed],
+        dict(gone),
+        dict(counts),
     )
 
 

@@ -10,95 +10,23 @@ import narwhals as nw
 import pyarrow as pa
 
 from tidemill.core.empty_tables import empty_table
-from tidemill.core.errors import KeyAbsent, NotPublished, StaleWriter, nearest
+from tidemill.core.errors import NotPublished, StaleWriter, nearest
 from tidemill.core.ports import Engine, Lease, PersistedFrame, Tables
 from tidemill.core.records.external_pin import ExternalPin
 from tidemill.core.records.ingest import Increment, Publication, Verdict
 from tidemill.core.storage.failpoint import failpoint
 from tidemill.lake.commit_intent import CommitIntent, CommitIntents, TableCommitPlan
-from tidemill.lake.deduplicate import merge_rows, winning_rows
+from tidemill.lake.draft_changes import StagedChange, StagedMerge, StreamMerge, TableChange
 from tidemill.lake.held_increments import HeldIncrements
 from tidemill.lake.manifest import Manifests, TableManifest
 from tidemill.lake.part_exchange import ORIGIN, fit_in_memory
 from tidemill.lake.publications import PublishedVersion
-from tidemill.lake.row_equality import Mask, conform_schema, matching_rows
+from tidemill.lake.row_equality import conform_schema, matching_rows
+from tidemill.lake.stream_merge import merge_frame, merge_table, refuse_absent
 from tidemill.lake.table_draft import Keys, TableDraft
 
 if TYPE_CHECKING:
     from types import TracebackType
-
-
-@dataclass(frozen=True)
-class StreamMerge:
-    """Result of merging rows of a stream into its table. Arrived rows = repeated + contradicted + merged."""
-
-    repeated: int
-    contradicted: int
-    merged: int
-    #: Rows removed because a newer row has the same key.
-    removed: pa.Table
-    #: Number of rows of the table that were read for the merge.
-    rows_read: int
-    #: All arrived rows, and a mask of the added ones.
-    rows: pa.Table
-    wins: Mask
-
-    @property
-    def added(self) -> pa.Table:
-        """The added rows, in the order of arrival."""
-        return winning_rows(self.rows, self.wins)
-
-    @property
-    def changed(self) -> pa.Table:
-        """The added and the removed rows, whose keys must be recomputed downstream."""
-        return pa.concat_tables([self.added, self.removed])
-
-    def keys(self, columns: Sequence[str]) -> pa.Table:
-        """The distinct values of `columns` in the changed rows, without copying the other columns."""
-        names = list(columns)
-        both = pa.concat_tables([winning_rows(self.rows.select(names), self.wins), self.removed.select(names)])
-        return both.group_by(names, use_threads=False).aggregate([])
-
-    @property
-    def n_changed(self) -> int:
-        """The number of added and removed rows."""
-        return int(self.wins.sum()) + len(self.removed)
-
-
-@dataclass(frozen=True)
-class TableChange:
-    """Result of an update of a derived table: only rows that differ are added and removed."""
-
-    added: pa.Table
-    removed: pa.Table
-    rows_read: int
-
-    @property
-    def changed(self) -> pa.Table:
-        """The added and the removed rows."""
-        return pa.concat_tables([self.added, self.removed])
-
-    @property
-    def n_changed(self) -> int:
-        """The number of added and removed rows."""
-        return len(self.added) + len(self.removed)
-
-    def keys(self, columns: Sequence[str]) -> pa.Table:
-        """The distinct values of `columns` in the changed rows."""
-        return self.changed.select(list(columns)).group_by(list(columns), use_threads=False).aggregate([])
-
-
-@dataclass(frozen=True)
-class StagedChange:
-    """Result of an update of a derived table in parts: the changed rows are in staged files."""
-
-    n_changed: int
-    #: The added and the removed rows; to be evaluated before the publication.
-    changed: nw.LazyFrame[Any]
-
-    def keys(self, columns: Sequence[str]) -> nw.LazyFrame[Any]:
-        """The distinct values of `columns` in the changed rows."""
-        return self.changed.select(*columns).unique()
 
 
 @dataclass(frozen=True)
@@ -177,16 +105,26 @@ class PublicationDraft:
         that a day's rows do not read all earlier years.
         """
         working = self._for(table, rows, personal)
-        rows = conform_schema(rows, working.schema, table)
-        _refuse_absent(rows, key, table)
-        keys = rows.select(list(key))
-        known, n_read = working.pull(keys)
-        result = merge_rows(known.drop_columns([ORIGIN]), rows, key)
-        removed = known.filter(pa.array(result.replaced)).drop_columns([ORIGIN])
-        n_read += working.exchange(known, result.replaced, rows, keys, result.wins)
-        self.rows_read += n_read
-        counts = (result.repeated, result.contradicted, result.merged)
-        return StreamMerge(*counts, removed, n_read, rows, result.wins)
+        merged = merge_table(working, conform_schema(rows, working.schema, table), key)
+        self.rows_read += merged.rows_read
+        return merged
+
+    def merge_frame(
+        self,
+        table: str,
+        rows: nw.LazyFrame[Any],
+        schema: pa.Schema,
+        key: Sequence[str],
+        *,
+        personal: Sequence[str] = (),
+    ) -> StagedMerge:
+        """`merge_stream` of a frame with `schema`, by the engine where the rows are: only rows whose key occurs twice
+        or is in the table are compared, in memory if they are few.
+        """
+        working = self._find(table) or self._create(table, schema, personal)
+        merged = merge_frame(working, self._stores.engine, rows, key)
+        self.rows_read += merged.rows_read
+        return merged
 
     def upsert(
         self,
@@ -201,7 +139,7 @@ class PublicationDraft:
         working = self._for(table, rows, personal)
         rows = conform_schema(rows, working.schema, table)
         keys = touched.select(list(by)).group_by(list(by), use_threads=False).aggregate([])
-        _refuse_absent(keys, by, table)
+        refuse_absent(keys, by, table)
         return self._exchange(working, rows, keys, *working.pull(keys))
 
     def replace(self, table: str, rows: pa.Table, personal: Sequence[str] = ()) -> TableChange:
@@ -244,7 +182,7 @@ class PublicationDraft:
         if isinstance(touched, nw.LazyFrame):
             self._refuse_absent_in(touched, by, table)
         elif touched is not None:
-            _refuse_absent(touched, by, table)
+            refuse_absent(touched, by, table)
         is_same = working.schema.equals(schema)
         if fit_in_memory(new.rows):
             rows = conform_schema(self._stores.engine.collect(new.frame), schema, table)
@@ -264,7 +202,7 @@ class PublicationDraft:
 
     def _refuse_absent_in(self, keys: nw.LazyFrame[Any], by: Sequence[str], table: str) -> None:
         absent = keys.filter(nw.any_horizontal(*(nw.col(name).is_null() for name in by), ignore_nulls=False))
-        _refuse_absent(self._stores.engine.collect(absent.head(1)), by, table)
+        refuse_absent(self._stores.engine.collect(absent.head(1)), by, table)
 
     def publish(self, increment: Increment, verdict: Verdict, *, details: Mapping[str, Any] = {}) -> Publication:
         """Atomically publish the changes of all tables; without changes, this only appends a ledger entry."""
@@ -414,12 +352,3 @@ class PublicationDraft:
             stores.tables, stores.engine, table, self.number, manifest, schema, stores.manifests.verified_path
         )
         return self._working[table]
-
-
-def _refuse_absent(rows: pa.Table, key: Sequence[str], table: str) -> None:
-    for column in key:
-        absent = rows[column].null_count
-        if absent:
-            raise KeyAbsent(
-                f"{absent} of {rows.num_rows} rows for table `{table}` have no `{column}`, which is part of its key"
-            )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 import narwhals as nw
@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from pyarrow import types
 
 from tidemill.core.empty_tables import empty_table
-from tidemill.core.ports import Engine, PersistedFrame, StagedFile, Tables
+from tidemill.core.ports import Engine, FileStager, PersistedFrame, StagedFile, Tables
 from tidemill.core.records.ingest import FileEntry
 from tidemill.core.storage.failpoint import failpoint
 from tidemill.lake.compaction import files_to_compact
@@ -37,6 +37,8 @@ from tidemill.lake.row_equality import Mask, conform_schema
 SLICE_ROWS = 131_072
 
 
+#: The smallest and the largest value of a column: a number, microseconds or days.
+ValueRange: TypeAlias = tuple[int | float, int | float]
 #: The rows of keys that a scan is limited to.
 Keys: TypeAlias = pa.Table | nw.LazyFrame[Any]
 
@@ -87,12 +89,15 @@ class TableDraft:
         """The number of rows of the next version."""
         return sum(file.entry.rows for file in self.files)
 
-    def scan(self, keys: Keys | None = None, origin: str | None = None) -> tuple[nw.LazyFrame[Any], int]:
+    def scan(
+        self, keys: Keys | None = None, origin: str | None = None, within: Mapping[str, ValueRange] = {}
+    ) -> tuple[nw.LazyFrame[Any], int]:
         """The table as of the next version, and the number of rows of the scanned files.
 
-        With `keys`: only rows with matching key columns (semi-join), from the files that may contain them.
+        With `keys`: only rows with matching key columns (semi-join), from the files that may contain them; of keys in a
+        frame, all values of a column are `within` its range.
         """
-        files = self.files
+        files = [file for file in self.files if may_overlap(file, within)]
         if isinstance(keys, pa.Table):
             files = [file for file in files if may_hold(file, keys)]
         return self._scan(files, keys, origin), sum(file.entry.rows for file in files)
@@ -162,7 +167,7 @@ class TableDraft:
         files = [file for file in self.files if file.entry.path in set(origins)]
         n_rows = sum(file.entry.rows for file in files)
         if not fit_in_memory(n_rows):
-            stager = self._tables.stager(self.name, self.number)
+            stager = self.stager()
             self._rewrite_without(PartChange([], stager.stage(removed), rows_by_file(removed)))
             self.add(new, wins)
             return n_rows
@@ -180,7 +185,7 @@ class TableDraft:
 
     def exchange_in_parts(self, new: PersistedFrame, keys: Keys | None) -> PartChange:
         """Replace the rows with these keys (or all rows) by `new`; equal rows stay. The engine compares and writes."""
-        stager = self._tables.stager(self.name, self.number)
+        stager = self.stager()
         old, n_read = self.scan(keys, ORIGIN)
         if not n_read:
             change = PartChange(self._engine.stage(new.frame, stager))
@@ -190,16 +195,20 @@ class TableDraft:
             by = exact_columns(self.schema)
             change = merge_changes(self._engine.cogroup(old, new.frame, by, parts, exchange))
         failpoint("publish.staged")
-        self._rewrite_without(change)
-        self._take(change.added)
+        self.change(change)
         return change
+
+    def change(self, change: PartChange) -> None:
+        """Add the files of a change, and remove its rows."""
+        self._rewrite_without(change)
+        self.take(change.added)
 
     def _rewrite_without(self, change: PartChange) -> None:
         """Write the files that have lost some of their rows again, and drop those that have lost all."""
         some = [file for file in self.files if 0 < change.gone.get(file.entry.path, 0) < file.entry.rows]
         rest: list[StagedFile] = []
         if some:
-            rewrite = RewriteFiles(self.name, self.schema, self._tables.stager(self.name, self.number))
+            rewrite = RewriteFiles(self.name, self.schema, self.stager())
             rows, removed = self._scan(some, None, ORIGIN), self.scan_staged(change.removed, origins=True)
             names = pa.table({ORIGIN: [file.entry.path for file in some]})
             removed = removed.join(self._engine.frame(names), on=ORIGIN, how="semi")
@@ -208,10 +217,15 @@ class TableDraft:
             rest = merge_changes(self._engine.cogroup(rows, removed, by, parts, rewrite)).added
             failpoint("publish.staged")
         self.drop(list(change.gone))
-        self._take(rest)
+        self.take(rest)
 
-    def _take(self, files: Sequence[StagedFile]) -> None:
+    def take(self, files: Sequence[StagedFile]) -> None:
+        """Add staged files to the next version."""
         self._staged.update((file.entry.path, file) for file in files)
+
+    def stager(self) -> FileStager:
+        """A stager of files for the next version."""
+        return self._tables.stager(self.name, self.number)
 
     def scan_staged(self, files: Sequence[StagedFile], *, origins: bool = False) -> nw.LazyFrame[Any]:
         """The rows of staged files; of removed rows with their `origins`."""
@@ -270,13 +284,20 @@ def may_hold(file: StagedFile, keys: pa.Table) -> bool:
     for column in keys.column_names:
         if column in file.ranges:
             low, high = file.ranges[column]
-            values = _as_numbers(keys[column])
+            values = as_numbers(keys[column])
             if not np.any((values >= low) & (values <= high)):
                 return False
     return True
 
 
-def _as_numbers(values: pa.ChunkedArray) -> np.ndarray[Any, Any]:
+def may_overlap(file: StagedFile, within: Mapping[str, ValueRange]) -> bool:
+    """Whether a file may contain values within a range of each of these columns."""
+    ranges = [(file.ranges[column], asked) for column, asked in within.items() if column in file.ranges]
+    return all(low <= most and least <= high for (low, high), (least, most) in ranges)
+
+
+def as_numbers(values: pa.ChunkedArray) -> np.ndarray[Any, Any]:
+    """The values that are not missing, in the numbers of `StagedFile.ranges`."""
     values = values.drop_null()
     if types.is_timestamp(values.type):
         values = values.cast(pa.int64())

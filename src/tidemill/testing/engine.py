@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,21 @@ def sums_of_parts(left: pa.Table, right: pa.Table) -> pa.Table:
         for row in rows.to_pylist():
             found.setdefault(row["k"], {})[name] = row[f"{name}_sum"]
     return pa.Table.from_pylist([{"k": key, **sums} for key, sums in found.items()], schema=SUMS)
+
+
+NUMBERS = pa.schema([("n", pa.int64()), ("name", pa.string()), ("at", pa.timestamp("us", "UTC"))])
+
+
+def numbers_below(limit: int) -> Iterator[pa.Table]:
+    """The numbers below a limit, in tables of one row."""
+    for number in range(limit):
+        yield pa.table({"at": [number], "n": [number], "name": [f"n{number}"]}).select(NUMBERS.names).cast(NUMBERS)
+
+
+def odd_squares(rows: pa.Table) -> pa.Table:
+    """The squares of the odd numbers `n`."""
+    odd = rows.filter(pc.equal(pc.bit_wise_and(rows["n"], 1), 1))
+    return pa.table({"types": [str(rows.schema.types)] * len(odd), "square": pc.power(odd["n"], 2)})
 
 
 def refuse_part(left: pa.Table, right: pa.Table) -> bytes:
@@ -250,6 +266,25 @@ class EngineSuite:
             found = self.rows(engine, kept.frame)
             assert self.rows(engine, kept.frame.filter(nw.col("n") > 4)) == found[2:]
         assert [(row["n"], row["tags"]) for row in found] == [(3, None), (4, ["b"]), (5, ["ü"])]
+
+    def test_tasks_are_read_by_the_workers(self, engine: Engine) -> None:
+        with engine.read([3, 0, 2], numbers_below, NUMBERS) as kept:
+            assert kept.rows == 5
+            found = self.rows(engine, kept.frame, by="n")
+        assert [row["n"] for row in found] == [0, 0, 1, 1, 2] and found[-1]["name"] == "n2"
+        assert found[-1]["at"] == datetime.fromtimestamp(0, UTC) + timedelta(microseconds=2)
+        for tasks in ([], [0]):
+            with engine.read(tasks, numbers_below, NUMBERS) as kept:
+                assert kept.rows == 0 and engine.collect(kept.frame).schema.types == NUMBERS.types
+
+    def test_batches_of_rows_become_other_rows(self, engine: Engine) -> None:
+        frame = engine.frame(pa.table({"n": pa.array(range(10), pa.int32()), "x": ["a"] * 10}))
+        schema = pa.schema([("square", pa.int64()), ("types", pa.string())])
+        made = engine.map_rows(frame.filter(nw.col("n") < 8), odd_squares, schema)
+        found = self.rows(engine, made.filter(nw.col("square") > 1), by="square")
+        assert [row["square"] for row in found] == [9, 25, 49]
+        assert {row["types"] for row in found} == {"[DataType(int64), DataType(string)]"}
+        assert engine.collect(engine.map_rows(frame.filter(nw.col("n") > 10), odd_squares, schema)).num_rows == 0
 
     def test_a_frame_is_written_as_data_files(self, engine: Engine, tmp_path: Path) -> None:
         frame = engine.frame(ratings()).with_columns(twice=nw.col("stars") * 2)

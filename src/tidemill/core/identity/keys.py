@@ -12,6 +12,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
@@ -89,9 +90,27 @@ class Keys:
                 tip="set `keys` to this mill's own folder, or restore it from its backup",
             )
 
+    def reference(self) -> KeyReference:
+        """A reference to these keys."""
+        return KeyReference(self.folder, self.marks())
+
     def exposed(self) -> list[Path]:
         """Key files that users other than their owner may access."""
         return [self.folder / name for name in _FILES if (self.folder / name).stat().st_mode & 0o077]
+
+
+@dataclass(frozen=True)
+class KeyReference:
+    """Where the keys of a mill are, for another process that sees the folder. It has no secret, and can be pickled."""
+
+    folder: Path
+    marks: Mapping[str, str]
+
+    def open(self) -> Keys:
+        """The keys. Raises `KeyMissing` if the folder does not have them in this process."""
+        keys = Keys.open(self.folder, create=False)
+        keys.agree(self.marks)
+        return keys
 
 
 def signed_by(public: str, message: bytes, signature: bytes) -> bool:

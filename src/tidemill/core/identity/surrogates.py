@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -76,12 +76,36 @@ class PersonKey(NamedTuple):
     cipher: AESGCM
 
 
+#: Surrogate, kind, sealed identifier and wrapped key.
+VaultEntry: TypeAlias = tuple[str, str, bytes, bytes]
+
+
+class VaultSealer:
+    """Makes new entries of a vault, and encrypts values, without its store."""
+
+    def __init__(self, keys: Keys) -> None:
+        # Random 96-bit nonces under one key are safe for 2**32 values (NIST SP 800-38D, 8.3).
+        self._wrapper = AESGCM(keys.vault)
+
+    def seal(self, value: bytes) -> bytes:
+        """Encrypt `value` under the vault's key."""
+        return _seal(self._wrapper, value, b"value")
+
+    def entry(self, kind: str, surrogate: str, identifier: str) -> tuple[VaultEntry, PersonKey]:
+        """A new entry and its key."""
+        # Kind and surrogate are authenticated with both ciphertexts, so that entries cannot be exchanged.
+        key, about = os.urandom(32), f"{kind}\0{surrogate}".encode()
+        cipher = AESGCM(key)
+        entry = surrogate, kind, _seal(cipher, identifier.encode(), about), _seal(self._wrapper, key, about)
+        return entry, PersonKey(key, cipher)
+
+
 class Vault:
     """Encrypted identities by surrogate, and encryption of small values with identifiers (refused lines, events)."""
 
     def __init__(self, store: VaultStore, keys: Keys) -> None:
         self._store = store
-        # Random 96-bit nonces under one key are safe for 2**32 values (NIST SP 800-38D, 8.3).
+        self._sealer = VaultSealer(keys)
         self._wrapper = AESGCM(keys.vault)
         self._keys: dict[str, PersonKey] = {}
         self._keys_since = time.monotonic()
@@ -97,9 +121,13 @@ class Vault:
             known = self._store.known(list(by_surrogate))
             new = [(surrogate, identifier) for surrogate, identifier in by_surrogate.items() if surrogate not in known]
             if new:
-                self._store.put(self._entry(kind, surrogate, identifier) for surrogate, identifier in new)
+                self._store.put(self._sealer.entry(kind, *one)[0] for one in new)
             n_new += len(new)
         return n_new
+
+    def store(self, entries: Sequence[VaultEntry]) -> int:
+        """Store entries that a `VaultSealer` made; known surrogates keep theirs. Returns the number of new entries."""
+        return self._store.put(entries)
 
     def identity(self, surrogate: str) -> tuple[str, str]:
         """`(kind, identifier)` of a surrogate. Raises `NoSuchSubject` if there is no entry."""
@@ -122,7 +150,7 @@ class Vault:
         """`seal` with the keys that `keys_of` returned; it does not read the store."""
         people = surrogates if len(surrogates) == 1 else sorted(set(surrogates))
         if not people or any(surrogate not in keys for surrogate in people):
-            return _seal(self._wrapper, value, b"value")
+            return self._sealer.seal(value)
         header = _header(people)
         nonce = os.urandom(_NONCE)
         return header + nonce + _cipher([keys[one] for one in people]).encrypt(nonce, value, header)
@@ -172,7 +200,7 @@ class Vault:
         new = [
             (kind, surrogate, identifier) for surrogate, (kind, identifier) in people.items() if surrogate not in keys
         ]
-        made = {one[1]: self._made(*one) for one in new}
+        made = {one[1]: self._sealer.entry(*one) for one in new}
         if made and self._store.put([entry for entry, _ in made.values()]) == len(made):
             keys |= {surrogate: key for surrogate, (_, key) in made.items()}
             self._keys |= {surrogate: key for surrogate, (_, key) in made.items()}
@@ -203,17 +231,6 @@ class Vault:
                     broken += 1
         if broken:
             found.problem(f"{broken} entries of the vault were changed: they cannot be decrypted")
-
-    def _entry(self, kind: str, surrogate: str, identifier: str) -> tuple[str, str, bytes, bytes]:
-        return self._made(kind, surrogate, identifier)[0]
-
-    def _made(self, kind: str, surrogate: str, identifier: str) -> tuple[tuple[str, str, bytes, bytes], PersonKey]:
-        """A new entry and its key."""
-        # Kind and surrogate are authenticated with both ciphertexts, so that entries cannot be exchanged.
-        key, about = os.urandom(32), f"{kind}\0{surrogate}".encode()
-        cipher = AESGCM(key)
-        entry = surrogate, kind, _seal(cipher, identifier.encode(), about), _seal(self._wrapper, key, about)
-        return entry, PersonKey(key, cipher)
 
 
 def _seal(cipher: AESGCM, value: bytes, about: bytes) -> bytes:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tidemill.core.ports.ledger_store import StoredEntry as StoredEntry
     from tidemill.core.ports.objects import Objects as Objects
     from tidemill.core.ports.source import Source as Source
+    from tidemill.core.ports.source import SplitSource as SplitSource
     from tidemill.core.ports.tables import FileStager as FileStager
     from tidemill.core.ports.tables import FileStamp as FileStamp
     from tidemill.core.ports.tables import StagedFile as StagedFile
@@ -54,7 +55,7 @@ else:
             "leases": "Lease Leases",
             "ledger_store": "LedgerStore StoredEntry",
             "objects": "Objects",
-            "source": "Source",
+            "source": "Source SplitSource",
             "tables": "FileStager FileStamp StagedFile TableCommit Tables",
             "vault_store": "VaultStore",
             "vector_search": "VectorIndex VectorSearch",

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     import narwhals as nw
     import pyarrow as pa
 
     from tidemill.core.ports.tables import FileStager, StagedFile
+
+Task = TypeVar("Task")
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,24 @@ class Engine(Protocol):
     def persist(self, frame: nw.LazyFrame[Any], schema: pa.Schema) -> AbstractContextManager[PersistedFrame]:
         """Evaluate a frame once and keep its rows on disk until the `with` block ends. It has the columns of `schema`,
         cast to its types. Raises an error if a value does not fit.
+        """
+        ...
+
+    def read(
+        self, tasks: Sequence[Task], reader: Callable[[Task], Iterable[pa.Table]], schema: pa.Schema
+    ) -> AbstractContextManager[PersistedFrame]:
+        """The rows that `reader` yields for each task, with `schema`, kept on disk until the `with` block ends.
+
+        `reader` and the tasks are pickled, and called by the engine's workers. A task may be read again, so the same
+        task must have the same rows. Rows have the types of `schema`.
+        """
+        ...
+
+    def map_rows(
+        self, frame: nw.LazyFrame[Any], apply: Callable[[pa.Table], pa.Table], schema: pa.Schema
+    ) -> nw.LazyFrame[Any]:
+        """A frame of the rows that `apply` returns for batches of rows, with `schema`. `apply` is pickled, and gets
+        rows in the Arrow types of `collect`; which rows are in one batch is up to the engine.
         """
         ...
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from tidemill.core.source_read import ReadRequest, SourceRead
+    from tidemill.core.source_read import ReadRequest, SourceRead, SplitReader
 
 
 class Source(Protocol):
@@ -23,4 +23,13 @@ class Source(Protocol):
         Given its last state, a source returns no row twice. A row that is read again, because the state was not stored,
         has the same row id. Raises `FormatTooNew` for a state of a later format, and `SourceError`.
         """
+        ...
+
+
+@runtime_checkable
+class SplitSource(Source, Protocol):
+    """A source that an engine's workers can read in splits."""
+
+    def read_splits(self, request: ReadRequest, workers: SplitReader) -> SourceRead:
+        """The result of `Source.read`, whose rows may be left with the workers: see `SourceRead.splits`."""
         ...

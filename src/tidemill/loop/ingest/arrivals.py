@@ -13,25 +13,26 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
+import narwhals as nw
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tidemill.core.clock import from_micros
 from tidemill.core.empty_tables import empty_table
 from tidemill.core.identity.surrogates import Surrogates, Vault
 from tidemill.core.ledger.ledger import Ledger
 from tidemill.core.ledger.ledger_entry import LedgerEntry
-from tidemill.core.ports import Source
+from tidemill.core.ports import Source, SplitSource
 from tidemill.core.record_format import decode_record
 from tidemill.core.records.ingest import Failure, Increment
-from tidemill.core.source_read import REFUSED, ReadRequest, SourceState
+from tidemill.core.source_read import REFUSED, ReadRequest, SourceRead, SourceState
 from tidemill.core.storage.failpoint import failpoint
+from tidemill.loop.ingest.arrived_rows import EPOCH, FIRST, LAST, UNKNOWN, ManyRows, RowsByDay
 from tidemill.loop.ingest.outlier_days import Period, main_period, outlier_failure
+from tidemill.loop.ingest.worker_rows import WorkerRows, hidden_people
 from tidemill.loop.project.declarations import StreamDeclaration
 from tidemill.loop.project.source_states import SourceStates, StateRef
 
-_EPOCH = date(1970, 1, 1)
 #: A period without rows that is longer than this is one empty increment, not one for each day.
 EMPTY_DAYS = 31
 #: The kind of a state from ledger entries that predate separate states per source.
@@ -63,7 +64,7 @@ class DayRows:
     """The rows of one increment as they arrived, with surrogates in place of people."""
 
     day: date
-    rows: pa.Table
+    rows: pa.Table | ManyRows
     refused: pa.Table
     #: Why its rows are held whatever the other checks find: they are outlier days.
     outlier: Failure | None = None
@@ -88,8 +89,8 @@ class PendingRows:
     def first_event(self) -> datetime | None:
         """The earliest event time of the due rows."""
         column = self.stream.contract.event_time
-        times = [pc.min(day.rows[column]).as_py() for day in self.days if day.rows.num_rows and not day.outlier]
-        return min(times, default=None)
+        times = [event_times(day.rows, column)[0] for day in self.days if day.rows.num_rows and not day.outlier]
+        return None if not times else from_micros(min(times))
 
 
 def position_from_ledger(lines: Iterable[LedgerEntry]) -> StreamPosition:
@@ -156,17 +157,18 @@ def pending_rows(
     vault: Vault,
     history: Callable[[], Period | None] | None = None,
     roots: tuple[str, ...] | None = None,
+    workers: WorkerRows | None = None,
 ) -> PendingRows:
     """Read every source of the stream once and split its rows by increment.
 
     `arrival` is the event time of rows without one: the run's as-of or, in a backfill, the start of history. `history`
     returns the period of the published rows; without it, no outlier days are looked for. `roots` are the folders that
-    files may lie in besides the project's own, by default any.
+    files may lie in besides the project's own, by default any. `workers` read sources that come in splits.
     """
     request = ReadRequest(until=until, after=progress.day, zone=stream.day_zone, arrival=arrival, now=now, roots=roots)
     states = progress.states(kept, stream.name)
     reads = [
-        source.read(msgspec.structs.replace(request, state=states.get(source.kind, states.get(_EARLIER))))
+        _read(source, msgspec.structs.replace(request, state=states.get(source.kind, states.get(_EARLIER))), workers)
         for source in sources
     ]
     failpoint("increment.read")
@@ -174,12 +176,17 @@ def pending_rows(
         notes = [note for read in reads for note in read.notes]
         return PendingRows(stream, [], progress, notes=tuple(_with_command(note, until, now, stream) for note in notes))
     good, bad = (pa.concat_tables(found) for found in zip(*((read.good, read.refused) for read in reads), strict=True))
+    splits = {split: number for read in reads for split, number in read.splits.items()}
+    if workers is not None and splits:
+        workers.remember_people(splits, vault)
+        bad = pa.concat_tables([bad, workers.refused(splits, vault)])
     rows, refused = hidden_rows(stream, good, bad, surrogates, vault)
     failpoint("vault.stored")
     if len(reads) > 1:  # the declared source now has its own state; posted events alone leave its earlier one unchanged
         states.pop(_EARLIER, None)
-    rows, outliers = _outliers(stream, rows, progress, history) if history else (rows, [])
-    days = _split_by_day(rows, refused, progress.day, until, backfill=backfill, snapshot=stream.snapshot)
+    arrived = RowsByDay(rows) if workers is None or not splits else workers.rows(splits, rows)
+    main, outliers = _outliers(stream, arrived, progress, history) if history else ((FIRST, LAST), [])
+    days = _split_by_day(arrived, main, refused, progress.day, until, backfill=backfill, snapshot=stream.snapshot)
     return PendingRows(
         stream,
         [*outliers, *days],
@@ -188,6 +195,21 @@ def pending_rows(
         {number: name for read in reads for number, name in read.names.items()},
         tuple(note for read in reads for note in read.notes),
     )
+
+
+def _read(source: Source, request: ReadRequest, workers: WorkerRows | None) -> SourceRead:
+    if workers is not None and isinstance(source, SplitSource):
+        return source.read_splits(request, workers)
+    return source.read(request)
+
+
+def event_times(rows: pa.Table | ManyRows, column: str) -> tuple[int, int]:
+    """The first and the last event time of rows, in microseconds."""
+    if isinstance(rows, ManyRows):
+        found = rows.engine.collect(rows.frame.select(min=nw.col(column).min(), max=nw.col(column).max()))
+        return found["min"].cast(pa.int64())[0].as_py(), found["max"].cast(pa.int64())[0].as_py()
+    ends = pc.min_max(rows[column].cast(pa.int64())).as_py()
+    return ends["min"], ends["max"]
 
 
 def _with_command(note: str, done: date, now: datetime, stream: StreamDeclaration) -> str:
@@ -201,19 +223,13 @@ def hidden_rows(
     stream: StreamDeclaration, good: pa.Table, refused: pa.Table, surrogates: Surrogates, vault: Vault
 ) -> tuple[pa.Table, pa.Table]:
     """Rows and refused lines as they were read, with surrogates in place of people, and the lines' bytes encrypted."""
-    return _pseudonymise(stream, good, surrogates, vault), _sealed(stream, refused, surrogates, vault)
 
+    def remembered(column: str, identifiers: Sequence[str]) -> list[str]:
+        found = surrogates.many(column, identifiers)
+        vault.remember(column, found, identifiers)
+        return found
 
-def _pseudonymise(stream: StreamDeclaration, rows: pa.Table, surrogates: Surrogates, vault: Vault) -> pa.Table:
-    """Replace people by surrogates, and seal each identity in the vault before any row is stored."""
-    for column in stream.contract.role("subject"):
-        encoded = pc.dictionary_encode(rows[column].combine_chunks())
-        raw = encoded.dictionary.to_pylist()
-        known = surrogates.many(column, raw)
-        vault.remember(column, known, raw)
-        hidden = pc.take(pa.array(known, pa.string()), encoded.indices)
-        rows = rows.set_column(rows.schema.get_field_index(column), column, hidden)
-    return rows
+    return hidden_people(stream.contract, good, remembered), _sealed(stream, refused, surrogates, vault)
 
 
 def _sealed(stream: StreamDeclaration, refused: pa.Table, surrogates: Surrogates, vault: Vault) -> pa.Table:
@@ -244,23 +260,26 @@ def _json_object(line: bytes) -> dict[str, Any]:
 
 
 def _outliers(
-    stream: StreamDeclaration, rows: pa.Table, progress: StreamPosition, history: Callable[[], Period | None]
-) -> tuple[pa.Table, list[DayRows]]:
-    """The rows without those of outlier days, and these as at most two increments: before and after the others."""
-    days = _days(rows)
-    if stream.snapshot or not days.size:
-        return rows, []
-    period = main_period(days, history())
+    stream: StreamDeclaration,
+    rows: RowsByDay | ManyRows,
+    progress: StreamPosition,
+    history: Callable[[], Period | None],
+) -> tuple[tuple[int, int], list[DayRows]]:
+    """The first and last day of the rows that are no outliers, and the outliers as at most two increments: before and
+    after them.
+    """
+    if stream.snapshot or not rows.by_day:
+        return (FIRST, LAST), []
+    period = main_period(rows.by_day, history())
     found = []
-    for mask in (days < period.first, days > period.last):
-        if mask.any():
-            failure = outlier_failure(stream.name, stream.contract.event_time, days[mask], period)
-            day = _EPOCH + timedelta(days=int(days[mask].max()))
-            found.append(DayRows(day, rows.filter(pa.array(mask)), empty_table(REFUSED), failure))
-    inside = (days >= period.first) & (days <= period.last)
-    return (rows.filter(pa.array(inside)) if found else rows), [
-        one for one in found if not any(_is_held(one, increment) for increment in progress.held)
-    ]
+    for first, last in ((FIRST, period.first - 1), (period.last + 1, LAST)):
+        days = {day: n for day, n in rows.by_day.items() if first <= day <= last}
+        if days:
+            failure = outlier_failure(stream.name, stream.contract.event_time, days, period)
+            day = EPOCH + timedelta(days=max(days))
+            found.append(DayRows(day, rows.of_days(first, last), empty_table(REFUSED), failure))
+    main = (period.first, period.last) if found else (FIRST, LAST)
+    return main, [one for one in found if not any(_is_held(one, increment) for increment in progress.held)]
 
 
 def _is_held(outliers: DayRows, increment: Increment) -> bool:
@@ -268,28 +287,36 @@ def _is_held(outliers: DayRows, increment: Increment) -> bool:
 
 
 def _split_by_day(
-    rows: pa.Table, refused: pa.Table, done: date | None, until: date, *, backfill: bool, snapshot: bool
+    rows: RowsByDay | ManyRows,
+    main: tuple[int, int],
+    refused: pa.Table,
+    done: date | None,
+    until: date,
+    *,
+    backfill: bool,
+    snapshot: bool,
 ) -> Iterator[DayRows]:
-    """The rows of each due increment. Late rows, and lines without a readable day, go with the first increment."""
-    last = (until - _EPOCH).days
-    if done is None and not rows.num_rows + refused.num_rows:
+    """The rows of each due increment, of the days of `main`. Late rows, and lines without a readable day, go with the
+    first increment.
+    """
+    last = (until - EPOCH).days
+    bad = RowsByDay(refused)
+    days = [day for day in rows.by_day if main[0] <= day <= main[1]]
+    if done is None and not days and not bad.by_day:
         return  # no increment yet: the first one may still be a backfill
-    good_day, bad_day = _days(rows), _days(refused)
     if backfill:
         first = last
     elif done is None:
-        known = good_day if good_day.size else bad_day[bad_day > _UNKNOWN]
-        first = int(known.min()) if known.size else last
+        first = min(days or [day for day in bad.by_day if day > UNKNOWN], default=last)
     else:
-        first = (done - _EPOCH).days + 1
-    good_day, bad_day = np.clip(good_day, first, last), np.clip(bad_day, first, last)
-    good_order, bad_order = (np.argsort(days, kind="stable") for days in (good_day, bad_day))
-    for day in _due_days(first, last, np.unique(np.concatenate([good_day, bad_day])).tolist()):
-        good = _of_day(rows, good_day, good_order, day)
-        bad = _of_day(refused, bad_day, bad_order, day)
-        if snapshot and not good.num_rows + bad.num_rows:
+        first = (done - EPOCH).days + 1
+    with_rows = sorted({min(max(day, first), last) for day in [*days, *bad.by_day]})
+    for day in _due_days(first, last, with_rows):
+        low, high = FIRST if day == first else day, LAST if day == last else day
+        good, wrong = rows.of_days(max(low, main[0]), min(high, main[1])), bad.of_days(low, high)
+        if snapshot and not good.num_rows + wrong.num_rows:
             continue  # a snapshot only has increments for days with rows
-        yield DayRows(_EPOCH + timedelta(days=day), good, bad)
+        yield DayRows(EPOCH + timedelta(days=day), good, wrong)
 
 
 def _due_days(first: int, last: int, with_rows: Sequence[int]) -> list[int]:
@@ -299,21 +326,3 @@ def _due_days(first: int, last: int, with_rows: Sequence[int]) -> list[int]:
         empty = range(days[-1] + 1 if days else first, day)
         days += [*(empty if len(empty) <= EMPTY_DAYS else empty[-1:]), day]
     return days[:-1]
-
-
-#: The day number of a line whose day could not be read: before all other days.
-_UNKNOWN = -(2**31)
-
-
-def _days(rows: pa.Table) -> npt.NDArray[np.int64]:
-    """Each row's day, in days since 1970."""
-    days: npt.NDArray[np.int64] = rows["_day"].cast(pa.int32()).fill_null(_UNKNOWN).to_numpy().astype(np.int64)
-    return days
-
-
-def _of_day(rows: pa.Table, days: npt.NDArray[np.int64], order: npt.NDArray[np.intp], day: int) -> pa.Table:
-    start, end = np.searchsorted(days, [day, day + 1], sorter=order)
-    places = np.sort(order[start:end])
-    if len(places) and places[-1] - places[0] + 1 == len(places):  # neighbours, as in a backfill: no copy
-        return rows.slice(places[0], len(places))
-    return rows.take(pa.array(places))

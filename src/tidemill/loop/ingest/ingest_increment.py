@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
+import narwhals as nw
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -20,20 +21,25 @@ from tidemill.checks import defaults, evaluate, split_refused
 from tidemill.core.canonical import fingerprint
 from tidemill.core.clock import as_of, to_micros
 from tidemill.core.contract.contract import INCREMENT, KNOWN_AT, ROW
-from tidemill.core.ports import Lease
+from tidemill.core.ports import Engine, Lease
+from tidemill.core.processes.memory import require_memory
 from tidemill.core.records.ingest import Increment, Publication, RowCounts, Verdict
 from tidemill.core.row_ids import split_row_id
-from tidemill.lake.commitment import commitment
-from tidemill.loop.ingest.arrivals import DayRows
+from tidemill.lake.commitment import commitment, frame_commitment
+from tidemill.loop.ingest.arrivals import DayRows, event_times
+from tidemill.loop.ingest.arrived_rows import ManyRows, in_memory
+from tidemill.loop.ingest.lay_in import lay_in
 from tidemill.loop.ingest.rebuild_tables import table_codes
 from tidemill.loop.ingest.sealed_table import sealed_table
-from tidemill.loop.ingest.table_build import TableBuild
+from tidemill.loop.ingest.table_build import Rows, TableBuild
+from tidemill.loop.ingest.worker_rows import UNFIT
 from tidemill.loop.project.declarations import StreamDeclaration
-from tidemill.loop.project.graph import ProjectGraph
+from tidemill.loop.project.graph import ProjectGraph, contract_schema
 from tidemill.loop.project.stores import Stores
-from tidemill.sources.posted_events import DAMAGED
 
 _TIME = pa.timestamp("us", "UTC")
+#: Bytes of memory that sealing a held row takes, about.
+HELD_ROW_BYTES = 1_500
 
 
 @dataclass(frozen=True)
@@ -82,9 +88,10 @@ def ingest_increment(
 ) -> IngestResult:
     """Publish an increment, or hold it. `accepted` publishes it regardless of the verdict, as a person decided."""
     started = time.process_time_ns()
-    good, broken = split_refused(arrival.stream.contract, arrival.day.rows.drop_columns(["_day"]))
+    arrival = replace(arrival, day=replace(arrival.day, rows=in_memory(arrival.day.rows)))
+    unfit, broken, good = _divided(stores.engine, arrival)
     build = TableBuild(stores, graph, stores.lake.draft(lease))
-    counts = _lay_in(build, arrival, _stamped(arrival, good), broken.num_rows)
+    counts = lay_in(build, arrival.stream, arrival.day, good, broken.num_rows)
     increment = _record(stores, arrival, counts)
     verdicts = [_check_stream(stores, graph, arrival, counts, history)]
     changed = build.moved | ({arrival.stream.name} if build.changed[arrival.stream.name].n_changed else set())
@@ -103,7 +110,7 @@ def ingest_increment(
         named = {**about, "names": _names(arrival), "reading": reading_of(stores, arrival.stream)}
         build.draft.hold(increment, verdict, _held(stores, arrival), refused=arrival.day.refused, details=named)
     else:
-        sha256 = stores.lake.quarantine(arrival.stream.name, arrival.number, _refused(stores, arrival, broken))
+        sha256 = stores.lake.quarantine(arrival.stream.name, arrival.number, _refused(stores, arrival, unfit, broken))
         about |= {"quarantine": sha256} if sha256 else {}
         build.pin_external()
         publication = build.draft.publish(increment, verdict, details=about)
@@ -119,50 +126,47 @@ def reading_of(stores: Stores, stream: StreamDeclaration) -> str:
 
 
 def _held(stores: Stores, arrival: IncrementRows) -> pa.Table:
-    return sealed_table(stores.vault, arrival.day.rows, arrival.stream.contract.role("subject"))
+    rows = arrival.day.rows
+    if isinstance(rows, ManyRows):
+        what = f"to hold increment {arrival.number} of `{arrival.stream.name}` ({rows.num_rows:,} rows)"
+        require_memory(HELD_ROW_BYTES * rows.num_rows, what, tip="ingest fewer days at once: tidemill run --until DAY")
+        rows = rows.collect()
+    return sealed_table(stores.vault, rows, arrival.stream.contract.role("subject"))
 
 
-def _lay_in(build: TableBuild, arrival: IncrementRows, rows: pa.Table, refused: int) -> RowCounts:
-    """Merge the arrived rows into the stream's table."""
-    stream = arrival.stream
-    if stream.snapshot:
-        rows = _newest(build, stream, rows)
-    merged = build.draft.merge_stream(stream.name, rows, stream.key, personal=build.graph.personal(stream.name))
-    build.changed[stream.name] = merged
-    return RowCounts(
-        arrived=arrival.day.rows.num_rows + arrival.day.refused.num_rows,
-        refused=refused + arrival.day.refused.num_rows,
-        damaged=pc.sum(pc.starts_with(arrival.day.refused["reason"], DAMAGED)).as_py() or 0,
-        repeated=merged.repeated,
-        contradicted=merged.contradicted,
-        merged=merged.merged,
-    )
+def _divided(engine: Engine, arrival: IncrementRows) -> tuple[pa.Table, pa.Table, Rows]:
+    """The rows that the contract refuses, each one's column and reason, and the other rows with the lake's columns."""
+    rows, contract = arrival.day.rows, arrival.stream.contract
+    if isinstance(rows, ManyRows):
+        unfit = rows.engine.collect(rows.frame.filter(nw.col(UNFIT)).select(*rows.schema.names)).cast(rows.schema)
+        broken = split_refused(contract, unfit.drop_columns(["_day"]))[1]
+        return unfit, broken, _stamped_frame(engine, arrival, rows)
+    good, broken = split_refused(contract, rows.drop_columns(["_day"]))
+    unfit = rows.filter(pc.is_in(rows[ROW], value_set=broken[ROW].combine_chunks()))
+    n = good.num_rows
+    fit = rows if n == rows.num_rows else rows.filter(pc.is_in(rows[ROW], value_set=good[ROW].combine_chunks()))
+    good = good.append_column(INCREMENT, pa.array([arrival.number] * n, pa.int64()))
+    return unfit, broken, good.append_column(KNOWN_AT, _known_times(arrival, fit["_day"]))
 
 
-def _newest(build: TableBuild, stream: StreamDeclaration, rows: pa.Table) -> pa.Table:
-    """The rows of a snapshot that are newer than the stored ones."""
-    key, order = list(stream.key), [stream.contract.event_time, ROW]
-    engine = build.stores.engine
-    new = engine.collect(engine.frame(rows).unique(key, keep="last", order_by=order))
-    if not new.num_rows:
-        return new
-    kept = engine.collect(build.draft.scan(stream.name, new.select(key)))
-    both = pa.concat_tables([kept.select(new.column_names).cast(new.schema), new])
-    newest = engine.collect(engine.frame(both).unique(key, keep="last", order_by=order))
-    return newest.filter(pc.is_in(newest[ROW], value_set=new[ROW].combine_chunks()))
+def _stamped_frame(engine: Engine, arrival: IncrementRows, rows: ManyRows) -> nw.LazyFrame[Any]:
+    """The rows that the contract accepts, with its defaults and the lake's own columns."""
+    contract = arrival.stream.contract
+    days = pa.array(rows.by_day, pa.int32()).cast(pa.date32())
+    known = pa.table({"_day": days, KNOWN_AT: _known_times(arrival, pa.chunked_array([days]))})
+    defaults = {column.name: column.default for column in contract.columns if column.optional}
+    given = [nw.col(name).fill_null(value) for name, value in defaults.items() if value is not None]
+    frame = rows.frame.filter(~nw.col(UNFIT)).join(engine.frame(known), on="_day")
+    frame = frame.with_columns(nw.lit(arrival.number, nw.Int64).alias(INCREMENT), *given)
+    return frame.select(*contract_schema(contract).names)
 
 
-def _stamped(arrival: IncrementRows, rows: pa.Table) -> pa.Table:
-    """The rows with the lake's own columns: their increment and their known time."""
-    n = rows.num_rows
+def _known_times(arrival: IncrementRows, days: pa.ChunkedArray) -> pa.Array:
+    """The known time of rows of these days."""
     if arrival.backfill:
-        days = arrival.day.rows["_day"]
-        on = pc.is_in(arrival.day.rows[ROW], value_set=rows[ROW].combine_chunks())
-        known = _ends_of_days(days.filter(on), arrival.stream)
-    else:
-        at = arrival.known_at or arrival.as_of
-        known = pa.array([to_micros(at)] * n, pa.int64()).cast(_TIME)
-    return rows.append_column(INCREMENT, pa.array([arrival.number] * n, pa.int64())).append_column(KNOWN_AT, known)
+        return _ends_of_days(days, arrival.stream)
+    at = arrival.known_at or arrival.as_of
+    return pa.array([to_micros(at)] * len(days), pa.int64()).cast(_TIME)
 
 
 def _ends_of_days(days: pa.ChunkedArray, stream: StreamDeclaration) -> pa.Array:
@@ -182,9 +186,10 @@ def _check_stream(
 ) -> Verdict:
     stream = arrival.stream
     own = graph.mill.expectations.get(stream.name, [])
+    rows = arrival.day.rows
     return evaluate(
         stream.name,
-        arrival.day.rows.drop_columns(["_day"]),
+        rows.frame.drop("_day", UNFIT) if isinstance(rows, ManyRows) else rows.drop_columns(["_day"]),
         own if stream.snapshot else [*defaults(own), *own],
         engine=stores.engine,
         counts=counts,
@@ -196,7 +201,10 @@ def _check_stream(
 
 def _names(arrival: IncrementRows) -> dict[str, str]:
     """The names of the files of the increment's rows, by number."""
-    numbers = pc.unique(pc.shift_right(arrival.day.rows[ROW].combine_chunks(), 40)).to_pylist()
+    rows = arrival.day.rows
+    if isinstance(rows, ManyRows):
+        return {str(number): name for number, name in arrival.names.items()}
+    numbers = pc.unique(pc.shift_right(rows[ROW].combine_chunks(), 40)).to_pylist()
     return {str(number): arrival.names[number] for number in numbers if number in arrival.names}
 
 
@@ -215,8 +223,12 @@ def merge_verdicts(verdicts: Sequence[Verdict]) -> Verdict:
 
 def _record(stores: Stores, arrival: IncrementRows, counts: RowCounts) -> Increment:
     stream, rows = arrival.stream, arrival.day.rows
-    times = pc.min_max(rows[stream.contract.event_time].cast(pa.int64())).as_py() if rows.num_rows else {}
+    first, last = event_times(rows, stream.contract.event_time) if rows.num_rows else (None, None)
     name = f"{stores.identity.id}/{stream.name}/{arrival.number}"
+    if isinstance(rows, ManyRows):
+        sealed = frame_commitment(rows.engine, rows.frame.select(*rows.schema.names), stores.keys, name)
+    else:
+        sealed = commitment(rows, stores.keys.subject, name)
     return Increment(
         stream=stream.name,
         number=arrival.number,
@@ -224,26 +236,21 @@ def _record(stores: Stores, arrival: IncrementRows, counts: RowCounts) -> Increm
         as_of=to_micros(arrival.as_of),
         backfill=arrival.backfill,
         arrived_at=to_micros(arrival.arrived_at),
-        first_event=times.get("min"),
-        last_event=times.get("max"),
+        first_event=first,
+        last_event=last,
         counts=counts,
-        commitment=commitment(rows, stores.keys.subject, name),
+        commitment=sealed,
         replaces_increment=arrival.replaces_increment,
     )
 
 
-def _refused(stores: Stores, arrival: IncrementRows, broken: pa.Table) -> pa.Table:
+def _refused(stores: Stores, arrival: IncrementRows, unfit: pa.Table, broken: pa.Table) -> pa.Table:
     """The rows of the increment that go to quarantine: refused by the parser or the contract."""
     parsed = arrival.day.refused.drop_columns(["_day"])
     if not broken.num_rows:
         return parsed
     at = broken[ROW].to_pylist()
-    whole = {
-        row[ROW]: row
-        for row in arrival.day.rows.filter(
-            pc.is_in(arrival.day.rows[ROW], value_set=broken[ROW].combine_chunks())
-        ).to_pylist()
-    }
+    whole = {row[ROW]: row for row in unfit.to_pylist()}
     rows = {
         ROW: at,
         "file": [arrival.names.get(file, str(file)) for file, _ in map(split_row_id, at)],

@@ -5,11 +5,9 @@ They are held for a person's decision, because they would extend the history of 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import NamedTuple
-
-import numpy as np
-import numpy.typing as npt
 
 from tidemill.core.formatting import count
 from tidemill.core.records.ingest import Failure
@@ -30,14 +28,13 @@ class Period(NamedTuple):
     rows: int
 
 
-def main_period(days: npt.NDArray[np.int64], known: Period | None = None) -> Period:
-    """The rows that are no outliers, of rows with these days and those that are `known` already.
+def main_period(rows_by_day: Mapping[int, int], known: Period | None = None) -> Period:
+    """The rows that are no outliers, of rows by day (since 1970) and those that are `known` already.
 
-    >>> main_period(np.array([0, 19_723, 19_724, 19_724]))
+    >>> main_period({0: 1, 19_723: 1, 19_724: 2})
     Period(first=19723, last=19724, rows=3)
     """
-    present, rows = np.unique(days, return_counts=True)
-    found = [Period(day, day, n) for day, n in zip(present.tolist(), rows.tolist(), strict=True)]
+    found = [Period(day, day, n) for day, n in rows_by_day.items()]
     periods: list[Period] = []
     for one in sorted([*found, *([known] if known else [])]):
         before = periods[-1] if periods else None
@@ -51,17 +48,17 @@ def main_period(days: npt.NDArray[np.int64], known: Period | None = None) -> Per
     return Period(kept[0].first, kept[-1].last, sum(one.rows for one in kept))
 
 
-def outlier_failure(table: str, column: str, days: npt.NDArray[np.int64], period: Period) -> Failure:
+def outlier_failure(table: str, column: str, rows_by_day: Mapping[int, int], period: Period) -> Failure:
     """The failed check of outlier days, all before or all after the main period."""
-    low, high = int(days.min()), int(days.max())
+    low, high, n = min(rows_by_day), max(rows_by_day), sum(rows_by_day.values())
     apart, where = (period.first - high, "before") if high < period.first else (low - period.last, "after")
     others = _span(period.first, period.last)
-    says = f"{count(len(days), 'row')} of {_span(low, high)}, {apart:,} days {where} all others ({others})"
+    says = f"{count(n, 'row')} of {_span(low, high)}, {apart:,} days {where} all others ({others})"
     return Failure(
         table=table,
         check="outlier_days()",
         column=column,
-        n=len(days),
+        n=n,
         observed=float(apart),
         low=0.0,
         high=float(GAP_DAYS),

@@ -20,6 +20,7 @@ from tidemill.core.row_ids import split_row_id
 from tidemill.core.source_read import ReadRequest
 from tidemill.lake.held_increments import HeldIncrement
 from tidemill.loop.ingest.arrivals import DayRows, hidden_rows, stream_position
+from tidemill.loop.ingest.arrived_rows import ManyRows
 from tidemill.loop.ingest.ingest_increment import IncrementRows, IngestResult, ingest_increment, reading_of
 from tidemill.loop.ingest.sealed_table import opened_table
 from tidemill.loop.ingest.stream_sources import sources_of
@@ -67,6 +68,7 @@ def read_again(
             continue
         for one, (day, names) in zip(held, days, strict=True):
             name = f"{stream.name} {one.increment.number}"
+            assert not isinstance(day.rows, ManyRows)
             found = {*day.rows[ROW].to_pylist(), *day.refused[ROW].to_pylist()}
             absent = [row for row in _row_ids(stores, one) if row not in found]
             is_header = found and all(split_row_id(row)[1] == 1 for row in absent)  # what was read as a row before

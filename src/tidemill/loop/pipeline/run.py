@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import partial
@@ -30,6 +31,7 @@ from tidemill.loop.ingest.ingest_increment import (
 from tidemill.loop.ingest.outlier_days import Period
 from tidemill.loop.ingest.rebuild_tables import rebuild_changed_tables
 from tidemill.loop.ingest.stream_sources import check_source_names, sources_of
+from tidemill.loop.ingest.worker_rows import WorkerRows
 from tidemill.loop.online.materialise_online import materialise_online
 from tidemill.loop.pipeline.read_again import read_again
 from tidemill.loop.project.declarations import StreamDeclaration
@@ -81,11 +83,11 @@ def run(
     today = max((now.astimezone(ZoneInfo(stream.day_zone)).date() for stream in _streams(graph)), default=now.date())
     if until is not None and until > today:
         raise UsageError(f"{until} is in the future: the days after it would come too late", tip=f"today is {today}")
-    with stores.leases.take(LAKE) as lease:
+    with stores.leases.take(LAKE) as lease, ExitStack() as kept:
         claim_lake(stores)
         stores.ledger.refuse_fork(stores.lake.newest_heads())
         notes = stores.lake.recover(lease) + recover_live_files(stores)
-        waiting = _waiting(stores, graph, until, now, backfill=backfill)
+        waiting = _waiting(stores, graph, until, now, kept, backfill=backfill)
         last = until or max((last_full_day(now, stream.day_zone) for stream in _streams(graph)), default=now.date())
         report = RunReport(until=last, notes=notes + [note for due in waiting.values() for note in due.notes])
         graph.pin_external()
@@ -135,10 +137,10 @@ def run(
 
 
 def _waiting(
-    stores: Stores, graph: ProjectGraph, until: date | None, now: datetime, *, backfill: bool
+    stores: Stores, graph: ProjectGraph, until: date | None, now: datetime, kept: ExitStack, *, backfill: bool
 ) -> dict[str, PendingRows]:
     """The pending rows of every stream, snapshots first. In a backfill, facts without a time are valid from the start
-    of history; so events are read before them.
+    of history; so events are read before them. What workers have read stays until `kept` ends.
     """
     found: dict[str, PendingRows] = {}
     check_source_names(stores.settings, graph.mill.streams)
@@ -161,6 +163,7 @@ def _waiting(
             vault=stores.vault,
             history=partial(_history_period, stores, stream),
             roots=stores.settings.source_roots,
+            workers=WorkerRows(stores.engine, stream.contract, stores.keys, kept),
         )
     return {stream.name: found[stream.name] for stream in _streams(graph)}
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from os import stat_result
 from pathlib import Path
 
+import msgspec
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,37 +18,104 @@ from tidemill.core.clock import to_micros
 from tidemill.core.contract.contract import Contract
 from tidemill.core.errors import SourceDamaged
 from tidemill.core.row_ids import row_id
-from tidemill.core.source_read import REFUSED, ReadRequest, ReadStats, SourceRead, good_schema
+from tidemill.core.source_read import REFUSED, ReadRequest, ReadStats, SourceRead, SplitReader, good_schema
 from tidemill.sources.files.decompress import compression
 from tidemill.sources.files.detect_format import FileLayout, detect_layout
 from tidemill.sources.files.file_registry import FileIdentity, FileRegistry
 from tidemill.sources.files.file_state import FileState, file_source_state
 from tidemill.sources.files.file_url import FileUrl
 from tidemill.sources.files.mapping import refuse_lost
-from tidemill.sources.files.scan import DueDays, FileScan, ScanContext, scan
+from tidemill.sources.files.scan import DueDays, FileScan, FileSplit, FileTask, ScanContext, ScanSummary, scan_in_memory
 from tidemill.sources.files.type_conversion import LINE, joined_rows, to_arrow
 
 #: A last line without a line end is read once its file has not changed for this long.
 SETTLED = timedelta(seconds=10)
+#: Bytes of content in a byte of a compressed file, about.
+_COMPRESSED = 5
+
+
+def _new_bytes(task: FileTask) -> int:
+    """About how many bytes of text a scan decodes."""
+    is_plain = compression(task.path) == "none" and task.layout.format in ("csv", "json")
+    known = task.skip.content_bytes if task.skip else 0
+    return max(0, task.path.stat().st_size * (1 if is_plain else _COMPRESSED) - known)
+
+
+@dataclass(frozen=True)
+class OpenedFile:
+    """A file that has new or due rows, and the scan that reads them."""
+
+    name: str
+    stat: stat_result
+    #: Its state after the last read.
+    entry: FileState | None
+    task: FileTask
+    timeless: bool
 
 
 class FileReading:
-    """Reads files one by one, and collects rows, statistics and notes."""
+    """Reads files, and collects rows, statistics and notes. `workers` read large files."""
 
     def __init__(
-        self, contract: Contract, url: FileUrl, register: FileRegistry, taken: Mapping[int, int], request: ReadRequest
+        self,
+        contract: Contract,
+        url: FileUrl,
+        register: FileRegistry,
+        taken: Mapping[int, int],
+        request: ReadRequest,
+        workers: SplitReader | None = None,
     ) -> None:
         self._contract, self._url, self._register, self._request = contract, url, register, request
+        self._workers = workers
         #: Number of a file -> the last line whose rows were read.
         self._lines_taken = dict(taken)
         self._good: list[pa.Table] = []
         self._refused: list[pl.DataFrame] = []
         self._notes: list[str] = []
         self._totals = dict.fromkeys(ReadStats.__struct_fields__, 0)
+        #: Split that workers have read -> the number of its file.
+        self._splits: dict[int, int] = {}
         self.damaged: list[SourceDamaged] = []
 
-    def file(self, name: str, path: Path) -> None:
-        """Read one file if it has new or due rows."""
+    def files(self, files: Iterable[tuple[str, Path]]) -> None:
+        """Read files: known names first, because their contents determine which known files have moved."""
+        new = []
+        for name, path in files:
+            if self._register.at(name) is None:
+                new.append((name, path))
+            else:
+                self._read([(name, path)])
+        if (
+            self._workers is not None
+            and _COMPRESSED * sum(path.stat().st_size for _, path in new) >= self._workers.least_bytes
+        ):
+            self._read(new)
+        else:
+            for one in new:
+                self._read([one])
+
+    def _read(self, files: Sequence[tuple[str, Path]]) -> None:
+        """Read files that have new or due rows, all at once if workers read them."""
+        opened: list[OpenedFile] = []
+        for name, path in files:
+            with self._leaving_damaged():
+                if (found := self._open(name, path, opened)) is not None:
+                    opened.append(found)
+        for file, scanned in zip(opened, self._scans(opened), strict=True):
+            with self._leaving_damaged():
+                self._finish(file, scanned)
+
+    @contextmanager
+    def _leaving_damaged(self) -> Iterator[None]:
+        try:
+            yield
+        except SourceDamaged as error:
+            if self._request.damaged == "raise":
+                raise
+            self.damaged.append(error)
+
+    def _open(self, name: str, path: Path, before: Sequence[OpenedFile]) -> OpenedFile | None:
+        """Look at a file; `None` if it has neither new nor due rows. Those `before` it are not identified yet."""
         stat, entry = path.stat(), self._register.at(name)
         original = self._register.original(entry) if entry else None
         if entry is not None and original is not None:
@@ -53,15 +123,63 @@ class FileReading:
             self._notes.append(f"{name} replaces {original.path}, which is missing and had the same content")
         if entry is not None and self._unchanged(path, stat, entry):
             self._totals["files_skipped"] += 1
-            return
-        scanned, timeless = self._scan(path, entry, self._takes_tail(path, stat))
-        identity = self._register.identify(name, entry, scanned, timeless=timeless)
+            return None
+        request = self._request
+        layout = detect_layout(path, self._url, self._contract, timeless=request.arrival is not None)
+        if layout.mapping is not None and (layout.header or layout.format in ("parquet", "excel")):
+            mappings = (file.task.layout.mapping for file in reversed(before))
+            columns = next((mapping.brought for mapping in mappings if mapping), self._register.newest_columns())
+            refuse_lost(layout.mapping, columns, str(path))
+        timeless = layout.mapping is not None and layout.mapping.timeless
+        context = ScanContext(
+            zone=request.zone,
+            arrival=request.arrival,
+            take_tail=self._takes_tail(path, stat),
+            marks=self._register.marks(entry),
+        )
+        skip = entry if entry is not None and self._skippable(entry, layout) else None
+        task = FileTask(path=path, layout=layout, due=self._due(entry, timeless=timeless), context=context, skip=skip)
+        return OpenedFile(name, stat, entry, task, timeless)
+
+    def _scans(self, files: Sequence[OpenedFile]) -> Iterable[FileScan]:
+        """The results of scans: of much content together by workers, else one by one in this process."""
+        splits = [FileSplit(file.name, file.task, _new_bytes(file.task)) for file in files] if self._workers else []
+        any_sheet = any(file.task.layout.sheet for file in files)
+        if self._workers is None or any_sheet or sum(split.size for split in splits) < self._workers.least_bytes:
+            return (scan_in_memory(file.task) for file in files)
+        results = self._workers.read(splits)
+        return [
+            FileScan(
+                msgspec.json.decode(found.summary or b"{}", type=ScanSummary), split=found.number, problem=found.problem
+            )
+            for found in results
+        ]
+
+    def _finish(self, file: OpenedFile, scanned: FileScan) -> None:
+        """Identify a file that was read, and keep its rows."""
+        entry, timeless = file.entry, file.timeless
+        if scanned.problem:
+            raise scanned.problem
+        if entry is not None and not scanned.summary.begins_with(entry):  # a known name with different lines: read all
+            scanned = self._again(file, self._due(None, timeless=timeless))
+        identity = self._register.identify(file.name, entry, scanned.summary, timeless=timeless)
         if identity.kinship == "moved":
-            scanned.narrow(self._due(identity.known, timeless=timeless))
-        self._note(name, entry, identity, scanned)
-        self._keep(self._entry(name, stat, identity, scanned), identity, scanned)
+            due = self._due(identity.known, timeless=timeless)
+            if scanned.split is None:
+                scanned.narrow(due)
+            else:
+                scanned = self._again(file, due)
+        self._note(file.name, entry, identity, scanned.summary)
+        self._keep(self._entry(file, identity, scanned.summary), identity, scanned)
         self._totals["files_read"] += 1
-        self._totals["bytes"] += stat.st_size
+        self._totals["bytes"] += file.stat.st_size
+
+    def _again(self, file: OpenedFile, due: DueDays) -> FileScan:
+        """Read a whole file again, for other due rows."""
+        (scanned,) = self._scans([replace(file, task=replace(file.task, due=due, skip=None))])
+        if scanned.problem:
+            raise scanned.problem
+        return scanned
 
     def _unchanged(self, path: Path, stat: stat_result, entry: FileState) -> bool:
         """Whether a file has not changed and has no due rows, so that it need not be opened."""
@@ -70,45 +188,26 @@ class FileReading:
             return False
         return not (entry.waiting and self._takes_tail(path, stat))
 
-    def _scan(self, path: Path, entry: FileState | None, tail: bool) -> tuple[FileScan, bool]:
-        """Read a file, from the end of its known part where possible; also whether its rows have no event time."""
-        request = self._request
-        layout = detect_layout(path, self._url, self._contract, timeless=request.arrival is not None)
-        if layout.mapping is not None and (layout.header or layout.format in ("parquet", "excel")):
-            refuse_lost(layout.mapping, self._register.newest_columns(), str(path))
-        timeless = layout.mapping is not None and layout.mapping.timeless
-        context = ScanContext(
-            zone=request.zone,
-            arrival=request.arrival,
-            take_tail=tail,
-            marks=self._register.marks(entry),
-        )
-        skip = entry if entry is not None and self._skippable(entry, layout) else None
-        result = scan(path, layout, self._due(entry, timeless=timeless), context, skip=skip)
-        if entry is not None and not result.begins_with(entry):  # a known name with different lines: read all of it
-            result = scan(path, layout, self._due(None, timeless=timeless), context)
-        return result, timeless
-
-    def _entry(self, name: str, stat: stat_result, identity: FileIdentity, found: FileScan) -> FileState:
+    def _entry(self, file: OpenedFile, identity: FileIdentity, found: ScanSummary) -> FileState:
         """The state to keep for a file."""
-        kinship, known = identity
+        (kinship, known), mapping = identity, file.task.layout.mapping
         kept = known if kinship in ("same", "moved") else None
         copy = known if kinship == "copy" else None
         return FileState(
             number=kept.number if kept else self._register.next_number(),
-            path=name,
-            size=stat.st_size,
-            mtime_ns=stat.st_mtime_ns,
-            ctime_ns=stat.st_ctime_ns,
+            path=file.name,
+            size=file.stat.st_size,
+            mtime_ns=file.stat.st_mtime_ns,
+            ctime_ns=file.stat.st_ctime_ns,
             lines=found.lines,
             prefix_sha256=found.digest,
-            content_bytes=found.bytes,
+            content_bytes=found.content_bytes,
             last_day=found.last_day,
             open_end=found.open_end,
             waiting=found.waiting,
             same_as=copy.number if copy else kept.same_as if kept else None,
             copied=found.lines if copy else kept.copied if kept else 0,
-            columns=found.mapping.brought if found.mapping else (),
+            columns=mapping.brought if mapping else (),
         )
 
     def _keep(self, file: FileState, identity: FileIdentity, found: FileScan) -> None:
@@ -116,11 +215,13 @@ class FileReading:
         seen = self._lines_taken.get(file.number, 0)
         self._register.keep(file)
         self._lines_taken[file.number] = max(seen, file.lines)
-        self._totals["content_bytes"] += found.bytes
+        self._totals["content_bytes"] += found.summary.content_bytes
         if identity.kinship == "copy":
             return
         self._totals["lines"] += max(0, file.lines - seen)
-        self._totals["pending"] += found.pending
+        self._totals["pending"] += found.summary.pending
+        if found.split is not None:
+            self._splits[found.split] = file.number
         row = (pl.lit(row_id(file.number, 0), pl.Int64) + pl.col(LINE)).alias("_row")
         name = pl.lit(file.path).alias("file")
         self._good += [
@@ -129,7 +230,7 @@ class FileReading:
         ]
         self._refused += [frame.with_columns(row, name) for frame in found.refused if frame.height]
 
-    def _note(self, name: str, entry: FileState | None, identity: FileIdentity, found: FileScan) -> None:
+    def _note(self, name: str, entry: FileState | None, identity: FileIdentity, found: ScanSummary) -> None:
         kinship, known = identity
         if kinship == "copy" and known is not None:
             self._notes.append(f"{name} has the same content as {known.path} and was skipped")
@@ -157,6 +258,7 @@ class FileReading:
             stats=ReadStats(**self._totals),
             notes=tuple(self._notes),
             damaged=tuple(self.damaged),
+            splits=self._splits,
         )
 
     def _due(self, entry: FileState | None, *, timeless: bool) -> DueDays:

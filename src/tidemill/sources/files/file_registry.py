@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from tidemill.sources.files.file_state import FileState
-from tidemill.sources.files.scan import FileScan
+from tidemill.sources.files.scan import ScanSummary
 
 Kinship = Literal["same", "moved", "copy", "new"]
 
@@ -67,7 +67,7 @@ class FileRegistry:
         files = reversed(self._files.values())
         return next((file.columns for file in files if file.columns and file.same_as is None), ())
 
-    def identify(self, name: str, entry: FileState | None, scan: FileScan, *, timeless: bool) -> FileIdentity:
+    def identify(self, name: str, entry: FileState | None, scan: ScanSummary, *, timeless: bool) -> FileIdentity:
         """The identity of the file `name`, given the newest entry of that name.
 
         A copy of an event file has no new rows. For a snapshot without times this holds only for a copy of the newest
@@ -79,7 +79,7 @@ class FileRegistry:
         for file in sorted(gone, key=lambda file: -file.content_bytes):
             if file.path != name and _is_whole(file) and scan.begins_with(file):
                 return FileIdentity("moved", file)
-        copies = [self._files[number] for number in sorted(self._by_content.get((scan.bytes, scan.digest), ()))]
+        copies = [self._files[number] for number in sorted(self._by_content.get((scan.content_bytes, scan.digest), ()))]
         newest = self._newest_whole() if timeless else None
         for file in copies:
             other = file.path != name and file.number not in self._gone and newest in (None, file.number)

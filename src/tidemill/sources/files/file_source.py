@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from tidemill.core.contract.contract import Contract
-from tidemill.core.errors import SettingError, SourceDamaged, SourceMissing, nearest
+from tidemill.core.errors import SettingError, SourceMissing, nearest
 from tidemill.core.row_ids import DECLARED_NUMBERS
-from tidemill.core.source_read import ReadRequest, SourceRead, SourceState
+from tidemill.core.source_read import ReadRequest, SourceRead, SourceState, SplitReader
 from tidemill.sources.files.file_reader import FileReading
 from tidemill.sources.files.file_registry import FileRegistry
 from tidemill.sources.files.file_state import FORMAT, FileSourceState
@@ -43,6 +43,13 @@ class FileSource:
         """See `Source.read`. Raises `SourceMissing`, `SourceUnknown`, `SchemaChanged` and `SourceDamaged`, and
         `SettingError` for a file outside the allowed folders.
         """
+        return self._read(request, None)
+
+    def read_splits(self, request: ReadRequest, workers: SplitReader) -> SourceRead:
+        """See `SplitSource.read_splits`: a split is a file."""
+        return self._read(request, workers)
+
+    def _read(self, request: ReadRequest, workers: SplitReader | None) -> SourceRead:
         known = FileSourceState.from_source_state(request.state, DECLARED_NUMBERS)
         if request.nothing_due:
             empty = SourceRead.empty(self._contract, request.state or SourceState.from_entries(KIND, FORMAT, {}))
@@ -52,16 +59,9 @@ class FileSource:
             self._check_inside(paths, request.roots)
         files = {self._name(path): path for path in paths}
         register = FileRegistry(known.files, known.taken, files)
-        visit = FileReading(self._contract, self._url, register, known.taken, request)
-        # Known names come first, because their contents determine which known files have moved.
-        for name, path in sorted(files.items(), key=lambda item: (register.at(item[0]) is None, item[0])):
-            try:
-                visit.file(name, path)
-            except SourceDamaged as error:
-                if request.damaged == "raise":
-                    raise
-                visit.damaged.append(error)
-        return visit.result(KIND)
+        reading = FileReading(self._contract, self._url, register, known.taken, request, workers)
+        reading.files(sorted(files.items()))
+        return reading.result(KIND)
 
     def _new_files(self, known: FileSourceState) -> tuple[str, ...]:
         """A note for each file that no read has seen."""

@@ -7,12 +7,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
+from typing import NamedTuple
 
+import msgspec
 import polars as pl
 import pyarrow as pa
 
-from tidemill.core.errors import SchemaChanged
-from tidemill.core.source_read import DAY, RAW_LIMIT
+from tidemill.core.errors import SchemaChanged, SourceError, TidemillError
+from tidemill.core.source_read import DAY, RAW_LIMIT, REFUSED, SplitBlock
 from tidemill.sources.days import day_of, day_of_instant
 from tidemill.sources.files.blocks import LineBlock, LineReader, after_line, after_record
 from tidemill.sources.files.csv_lines import CsvLines, without_header
@@ -25,7 +27,7 @@ from tidemill.sources.files.file_state import FileState
 from tidemill.sources.files.json_lines import JsonLines
 from tidemill.sources.files.mapping import ColumnMapping
 from tidemill.sources.files.parquet_rows import parquet_rows
-from tidemill.sources.files.type_conversion import LINE, arrow_table, convert_types, scanned_schema
+from tidemill.sources.files.type_conversion import LINE, arrow_table, convert_types, scanned_schema, to_arrow
 
 #: With fewer new lines, invalid lines are refused one by one and never count as a schema change.
 _MOST_OF = 10
@@ -68,19 +70,15 @@ class ScanContext:
     marks: frozenset[int] = frozenset()
 
 
-@dataclass
-class FileScan:
-    """The result of a scan of a file."""
+class ScanSummary(msgspec.Struct):
+    """What a scan of a file found, apart from its rows."""
 
-    mapping: ColumnMapping | None
-    #: As Arrow tables from the first block on, so that all rows are never held in two forms.
-    rows: list[pa.Table] = field(default_factory=list)
-    refused: list[pl.DataFrame] = field(default_factory=list)
     lines: int = 0
-    bytes: int = 0
+    content_bytes: int = 0
     digest: str = ""
-    #: `None` for Parquet and Excel, whose files are not append-only.
-    digests: Digests | None = None
+    #: Length of a known beginning -> its digest and the byte that follows it (`b""` at the end). `None` for Parquet and
+    #: Excel, whose files are not append-only.
+    marks: dict[int, tuple[str, bytes]] | None = None
     open_end: bool = False
     waiting: bool = False
     last_day: date | None = None
@@ -90,14 +88,134 @@ class FileScan:
         """Whether this content equals known content, or extends it by more lines."""
         if known.content_bytes == 0:
             return True
-        if self.digests is None:
+        if self.marks is None:
             return self.digest == known.prefix_sha256
-        same = self.digests.at.get(known.content_bytes) == known.prefix_sha256
-        return same and (not known.open_end or self.digests.following[known.content_bytes] in (b"", b"\n"))
+        digest, following = self.marks.get(known.content_bytes, ("", b""))
+        return digest == known.prefix_sha256 and (not known.open_end or following in (b"", b"\n"))
 
     def equals(self, known: FileState) -> bool:
         """Whether this content equals known content."""
-        return self.bytes > 0 and self.bytes == known.content_bytes and self.digest == known.prefix_sha256
+        return (
+            self.content_bytes > 0 and self.content_bytes == known.content_bytes and self.digest == known.prefix_sha256
+        )
+
+
+class ScannedBlock(NamedTuple):
+    """The due rows of a block, with their line and day, and its due refused lines."""
+
+    rows: pl.DataFrame
+    refused: list[pl.DataFrame]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileTask:
+    """One scan of a file: decompress, hash, decode, convert types, and keep the due rows. It can be pickled.
+
+    `skip`: the known beginning of the file, whose bytes are hashed but not decoded.
+    """
+
+    path: Path
+    layout: FileLayout
+    due: DueDays
+    context: ScanContext
+    skip: FileState | None = None
+
+    def blocks(self, summary: ScanSummary) -> Iterator[ScannedBlock]:
+        """The blocks of the file, read once; `summary` is complete after the last one.
+
+        Raises `SchemaChanged` where most new lines are invalid, `SourceDamaged` where the file is truncated or corrupt.
+        """
+        path, layout, skip = self.path, self.layout, self.skip
+        tally = _Tally(self.due.seen)
+        if layout.format in ("parquet", "excel") and layout.mapping is not None:
+            read = parquet_rows(path, layout.mapping) if layout.sheet is None else layout.sheet.raw(layout.mapping)
+            for raw, summary.lines in read:
+                yield self._take(raw, [], None, summary, tally)
+            summary.digest, summary.content_bytes = file_sha256(path), path.stat().st_size
+        else:
+            yield from self._scan_lines(summary, tally)
+        tally.judge(path)
+        if skip is not None and skip.last_day is not None:
+            summary.last_day = max(skip.last_day, summary.last_day or skip.last_day)
+
+    def _scan_lines(self, summary: ScanSummary, tally: _Tally) -> Iterator[ScannedBlock]:
+        path, layout, skip, mapping = self.path, self.layout, self.skip, self.layout.mapping
+        digests = Digests(self.context.marks)
+        encoding = mapping.dialect.encoding if mapping else "utf-8"
+        pieces = _after(_hashed(as_utf8(chunks(path), encoding, path), digests), skip.content_bytes if skip else 0)
+        first = skip.lines + 1 if skip else 1
+        cut = after_record if layout.format == "csv" else after_line
+        lines = LineReader(pieces, cut, first=first, take_tail=self.context.take_tail)
+        decoder: LineDecoder | None = None
+        if mapping is not None:
+            decoder = CsvLines(mapping) if layout.format == "csv" else JsonLines(mapping)
+        for block in lines:
+            if (found := self._take_lines(block, decoder, summary, tally)) is not None:
+                yield found
+        summary.lines = lines.lines
+        summary.content_bytes = lines.bytes + (skip.content_bytes if skip else 0)
+        summary.open_end, summary.waiting = lines.open_end, lines.waiting
+        summary.digest = digests.hex(whole=not lines.waiting)
+        summary.marks = {mark: (digest, digests.following[mark]) for mark, digest in digests.at.items()}
+
+    def _take_lines(
+        self, block: LineBlock, decoder: LineDecoder | None, summary: ScanSummary, tally: _Tally
+    ) -> ScannedBlock | None:
+        layout, mapping = self.layout, self.layout.mapping
+        if block.too_long:
+            refusal = LineRefusal(block.first, "", "is longer than 16 MiB", block.data)
+            return ScannedBlock(pl.DataFrame(), [self.due.due_rows(_frame([refusal]))])
+        if block.first == 1:
+            block = block._replace(data=block.data.removeprefix(BOM))
+            if layout.header and mapping is not None:
+                block = without_header(block, mapping.dialect.delimiter)
+        if decoder is None or not block.data or block.data.isspace():
+            return None
+        raw, refused = decoder.decode(block)
+        return self._take(raw, refused, block, summary, tally)
+
+    def _take(
+        self,
+        raw: pl.DataFrame,
+        shapeless: list[LineRefusal],
+        block: LineBlock | None,
+        summary: ScanSummary,
+        tally: _Tally,
+    ) -> ScannedBlock:
+        """Convert a block's columns and keep the due rows and refused lines."""
+        mapping, due = self.layout.mapping, self.due
+        assert mapping is not None
+        rows, bad = convert_types(raw, mapping, self.context.arrival)
+        rows = rows.with_columns(_day(rows, mapping, due, self.context))
+        tally.add(raw, bad, shapeless)
+        refused = []
+        if not bad.is_empty():
+            found = rows.select(LINE, DAY).join(bad, on=LINE, how="inner", maintain_order="left")
+            rows = rows.join(bad, on=LINE, how="anti", maintain_order="left")
+            texts = _texts(raw, found[LINE].to_list(), block)
+            refused.append(due.due_rows(found.with_columns(pl.Series("raw", texts, dtype=pl.Binary))))
+        if shapeless:
+            refused.append(due.due_rows(_frame(shapeless)))
+        last = None if due.timeless else rows[DAY].max()
+        if isinstance(last, date):
+            summary.last_day = max(last, summary.last_day or last)
+            if due.until is not None and last > due.until:
+                summary.pending += int((rows[DAY] > due.until).sum())
+        return ScannedBlock(due.due_rows(rows), refused)
+
+
+@dataclass
+class FileScan:
+    """The result of a scan of a file. Its rows are empty if an engine's workers keep them."""
+
+    summary: ScanSummary = field(default_factory=ScanSummary)
+    #: As Arrow tables from the first block on, so that all rows are never held in two forms.
+    rows: list[pa.Table] = field(default_factory=list)
+    refused: list[pl.DataFrame] = field(default_factory=list)
+    #: The number of the split that workers have read.
+    split: int | None = None
+    #: Why the scan has no result.
+    problem: TidemillError | None = None
 
     def narrow(self, due: DueDays) -> None:
         """Keep only the rows that are due."""
@@ -106,106 +224,46 @@ class FileScan:
         self.refused = [due.due_rows(frame) for frame in self.refused]
 
 
-def scan(
-    path: Path, seen: FileLayout, due: DueDays, context: ScanContext, *, skip: FileState | None = None
-) -> FileScan:
-    """Read a file once. `skip`: the known beginning of the file, whose bytes are hashed but not decoded.
-
-    Raises `SchemaChanged` where most new lines are invalid, `SourceDamaged` where the file is truncated or corrupt.
-    """
-    result = FileScan(seen.mapping)
-    tally = _Tally(due.seen)
-    if seen.format in ("parquet", "excel") and seen.mapping is not None:
-        read = parquet_rows(path, seen.mapping) if seen.sheet is None else seen.sheet.raw(seen.mapping)
-        for raw, result.lines in read:
-            _take(result, raw, [], None, due, context, tally)
-        result.digest, result.bytes = file_sha256(path), path.stat().st_size
-    else:
-        _scan_lines(path, seen, due, context, skip, result, tally)
-    tally.judge(path)
-    if skip is not None and skip.last_day is not None:
-        result.last_day = max(skip.last_day, result.last_day or skip.last_day)
-    return result
+def scan_in_memory(task: FileTask) -> FileScan:
+    """The result of a scan in this process."""
+    found = FileScan()
+    try:
+        for block in task.blocks(found.summary):
+            if not block.rows.is_empty() and task.layout.mapping is not None:
+                found.rows.append(arrow_table(block.rows, scanned_schema(task.layout.mapping)))
+            found.refused += block.refused
+    except SourceError as problem:
+        found.problem = problem
+    return found
 
 
-def _scan_lines(
-    path: Path,
-    seen: FileLayout,
-    due: DueDays,
-    context: ScanContext,
-    skip: FileState | None,
-    result: FileScan,
-    tally: _Tally,
-) -> None:
-    digests = Digests(context.marks)
-    encoding = seen.mapping.dialect.encoding if seen.mapping else "utf-8"
-    pieces = _after(_hashed(as_utf8(chunks(path), encoding, path), digests), skip.content_bytes if skip else 0)
-    first = skip.lines + 1 if skip else 1
-    cut = after_record if seen.format == "csv" else after_line
-    lines = LineReader(pieces, cut, first=first, take_tail=context.take_tail)
-    decoder: LineDecoder | None = None
-    if seen.mapping is not None:
-        decoder = CsvLines(seen.mapping) if seen.format == "csv" else JsonLines(seen.mapping)
-    for block in lines:
-        _take_block(result, block, decoder, seen, due, context, tally)
-    result.lines, result.bytes = lines.lines, lines.bytes + (skip.content_bytes if skip else 0)
-    result.open_end, result.waiting = lines.open_end, lines.waiting
-    result.digests, result.digest = digests, digests.hex(whole=not lines.waiting)
+@dataclass(frozen=True)
+class FileSplit:
+    """A file as a split. Its rows have their line as `_row`, because the number of the file depends on its content."""
 
+    name: str
+    task: FileTask
+    #: About how many bytes of text are read.
+    size: int
 
-def _take_block(
-    result: FileScan,
-    block: LineBlock,
-    decoder: LineDecoder | None,
-    seen: FileLayout,
-    due: DueDays,
-    context: ScanContext,
-    tally: _Tally,
-) -> None:
-    if block.too_long:
-        refusal = LineRefusal(block.first, "", "is longer than 16 MiB", block.data)
-        result.refused.append(due.due_rows(_frame([refusal])))
-        return
-    if block.first == 1:
-        data = block.data.removeprefix(BOM)
-        block = block._replace(data=data)
-        if seen.header and seen.mapping is not None:
-            block = without_header(block, seen.mapping.dialect.delimiter)
-    if decoder is None or not block.data or block.data.isspace():
-        return
-    raw, refused = decoder.decode(block)
-    _take(result, raw, refused, block, due, context, tally)
+    def read(self) -> Iterator[SplitBlock]:
+        """The blocks of the file, and a last one with the JSON of its `ScanSummary`."""
+        summary = ScanSummary()
+        for block in self.task.blocks(summary):
+            yield SplitBlock(rows=self._rows(block.rows), refused=self._refused(block.refused))
+        yield SplitBlock(summary=msgspec.json.encode(summary))
 
+    def _rows(self, rows: pl.DataFrame) -> pa.Table | None:
+        mapping = self.task.layout.mapping
+        if rows.is_empty() or mapping is None:
+            return None
+        schema = scanned_schema(mapping)
+        return arrow_table(rows, schema).rename_columns(["_row" if name == LINE else name for name in schema.names])
 
-def _take(
-    result: FileScan,
-    raw: pl.DataFrame,
-    shapeless: list[LineRefusal],
-    block: LineBlock | None,
-    due: DueDays,
-    context: ScanContext,
-    tally: _Tally,
-) -> None:
-    """Convert a block's columns and keep the due rows and refused lines."""
-    assert result.mapping is not None
-    rows, bad = convert_types(raw, result.mapping, context.arrival)
-    rows = rows.with_columns(_day(rows, result.mapping, due, context))
-    tally.add(raw, bad, shapeless)
-    if not bad.is_empty():
-        refused = rows.select(LINE, DAY).join(bad, on=LINE, how="inner", maintain_order="left")
-        rows = rows.join(bad, on=LINE, how="anti", maintain_order="left")
-        texts = _texts(raw, refused[LINE].to_list(), block)
-        refused = refused.with_columns(pl.Series("raw", texts, dtype=pl.Binary))
-        result.refused.append(due.due_rows(refused))
-    if shapeless:
-        result.refused.append(due.due_rows(_frame(shapeless)))
-    last = None if due.timeless else rows[DAY].max()
-    if isinstance(last, date):
-        result.last_day = max(last, result.last_day or last)
-        if due.until is not None and last > due.until:
-            result.pending += int((rows[DAY] > due.until).sum())
-    if not (kept := due.due_rows(rows)).is_empty():
-        result.rows.append(arrow_table(kept, scanned_schema(result.mapping)))
+    def _refused(self, frames: list[pl.DataFrame]) -> pa.Table | None:
+        row, file = pl.col(LINE).alias("_row"), pl.lit(self.name).alias("file")
+        frames = [frame.with_columns(row, file).rename({LINE: "line"}) for frame in frames if frame.height]
+        return to_arrow(frames, REFUSED) if frames else None
 
 
 def _day(rows: pl.DataFrame, mapping: ColumnMapping, due: DueDays, context: ScanContext) -> pl.Series:
