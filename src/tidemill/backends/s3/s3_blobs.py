@@ -87,8 +87,9 @@ class S3Blobs:
 
     def _manifest(self, key: str, name: str) -> bytes:
         known = self._known / name
+        folder = S3Folder(self._folder.location, patient=not known.is_file())
         try:
-            body = self._folder.read(f"{MANIFESTS}/{name}")
+            body = folder.read(f"{MANIFESTS}/{name}")
         except FileNotFoundError as error:
             known.unlink(missing_ok=True)
             raise NoSuchBlob(

@@ -18,6 +18,7 @@ from tidemill.core.errors import ConditionalPutMissing, PlaceRefused
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
+    from obstore.store import S3Store
 
 _WRITER = "writer"
 _CODE, _STATUS = re.compile(r"<Code>(\w+)</Code>"), re.compile(r"status code: (\d{3}[\w ]*)")
@@ -32,13 +33,15 @@ class S3Folder:
     """
 
     location: S3Location
+    #: Whether a request is repeated for a minute where the store does not answer.
+    patient: bool = True
 
     def create(self, path: str, body: bytes) -> bool:
         """Store an object if there is none; whether this call did. It is durable when this returns."""
         import obstore
         from obstore.exceptions import AlreadyExistsError
 
-        store, token = self.location.store(), secrets.token_hex(8)
+        store, token = self._store(), secrets.token_hex(8)
         with request_errors(self.location, path):
             try:
                 obstore.put(store, path, body, mode="create", attributes={_WRITER: token})
@@ -52,14 +55,14 @@ class S3Folder:
         import obstore
 
         with request_errors(self.location, path):
-            obstore.put(self.location.store(), path, file)
+            obstore.put(self._store(), path, file)
 
     def read(self, path: str) -> bytes:
         """The content of an object."""
         import obstore
 
         with request_errors(self.location, path):
-            return obstore.get(self.location.store(), path).bytes().to_bytes()
+            return obstore.get(self._store(), path).bytes().to_bytes()
 
     def reader(self, path: str) -> ObjectReader:
         """An object as a file, of which only the parts that are read are fetched."""
@@ -70,21 +73,21 @@ class S3Folder:
         import obstore
 
         with request_errors(self.location, path):
-            return obstore.get_range(self.location.store(), path, start=start, length=size).to_bytes()
+            return obstore.get_range(self._store(), path, start=start, length=size).to_bytes()
 
     def head(self, path: str) -> ObjectMeta:
         """Size, time and ETag of an object."""
         import obstore
 
         with request_errors(self.location, path):
-            return obstore.head(self.location.store(), path)
+            return obstore.head(self._store(), path)
 
     def list(self, folder: str = "", after: str = "") -> Iterator[ObjectMeta]:
         """The objects below a path, in the order of their names, from those behind the path `after` on."""
         import obstore
 
         with request_errors(self.location, folder):
-            stream = obstore.list(self.location.store(), folder or None, offset=after or None, chunk_size=1000)
+            stream = obstore.list(self._store(), folder or None, offset=after or None, chunk_size=1000)
             for found in stream:
                 yield from found
 
@@ -94,7 +97,7 @@ class S3Folder:
 
         with request_errors(self.location, paths[0] if len(paths) == 1 else ""):
             if paths:
-                obstore.delete(self.location.store(), list_of(paths))
+                obstore.delete(self._store(), list_of(paths))
 
     def require_conditional_put(self) -> None:
         """Raise `ConditionalPutMissing` if the store overwrites an object where it was told not to.
@@ -103,11 +106,14 @@ class S3Folder:
         """
         _probe(self.location, os.getpid())
 
+    def _store(self) -> S3Store:
+        return self.location.store(patient=self.patient)
+
     def _writer(self, path: str) -> str:
         import obstore
 
         try:
-            found = obstore.get(self.location.store(), path, options={"head": True}).attributes
+            found = obstore.get(self._store(), path, options={"head": True}).attributes
         except FileNotFoundError:  # deleted since
             return ""
         return str({str(name).lower(): value for name, value in found.items()}.get(_WRITER, ""))
