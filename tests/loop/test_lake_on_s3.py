@@ -19,8 +19,12 @@ from tidemill.lake import part_exchange
 from tidemill.loop.ops.doctor import doctor
 from tidemill.loop.ops.verify_project import verify_project
 from tidemill.loop.pipeline.resolve_hold import accept_hold
+from tidemill.loop.pipeline.run import run
+from tidemill.loop.project.graph import ProjectGraph
 from tidemill.loop.project.lake_owner import OWNER
 from tidemill.loop.project.open_port import PortOpener
+from tidemill.loop.project.project import load_mill
+from tidemill.loop.project.stores import open_stores
 from tidemill.loop.training.train import train
 
 LAST = FIRST + timedelta(days=5)
@@ -65,10 +69,7 @@ def lived(project: Project) -> dict[str, Any]:
     for number in held:
         accept_hold(stores, graph, "reviews", number, who="Ada", reason="the rows are right")
     view = stores.lake.view()
-    tables = {name: view.arrow(name) for name in ("reviews", "ratings", "items")}
-    shown = {
-        name: rows.drop_columns([c for c in ("user_id",) if c in rows.column_names]) for name, rows in tables.items()
-    }
+    names = ("reviews", "ratings", "items")
     return {
         "reports": [
             {
@@ -87,8 +88,8 @@ def lived(project: Project) -> dict[str, Any]:
             }
             for report in reports
         ],
-        "tables": {name: sorted(rows.to_pylist(), key=repr) for name, rows in shown.items()},
-        "schemas": {name: str(view.schema(name)) for name in tables},
+        "tables": shown(project),
+        "schemas": {name: str(view.schema(name)) for name in names},
         "increments": [
             (one.increment.number, one.state, one.increment.counts, one.verdict)
             for name in ("reviews", "items")
@@ -134,6 +135,33 @@ def test_spark_gives_the_same_on_s3_as_polars_on_disk(
     monkeypatch.setattr(part_exchange, "MEMORY_ROWS", most_rows)
     assert remote.open()[0].engine.name == "spark"
     assert lived(remote) == expected
+
+
+@pytest.mark.spark
+def test_publications_by_turns_on_the_laptop_and_on_spark(project: Project, server: S3Server) -> None:
+    if shutil.which("java") is None:
+        pytest.skip("no Java: Spark was not tried")
+    pytest.importorskip("pyspark", reason="no PySpark: Spark was not tried")
+    project.write("reviews.csv", daily(4, users=8, items=6))
+    remote = on_s3(project, server)
+    for number, engine in enumerate(("polars", "spark", "polars", "spark")):
+        settings = load(remote.path, overrides={"engine": engine}, environ={})
+        mill = load_mill(remote.path)
+        stores = open_stores(remote.path, settings, remote.clock, name=mill.name)
+        run(stores, ProjectGraph(mill, stores.engine, remote.path), until=FIRST + timedelta(days=number))
+        project.run(FIRST + timedelta(days=number))
+        assert shown(remote) == shown(project)
+    (found,) = [found for found in doctor(remote.path, settings, None) if found.what == "engine"]
+    assert (found.state, "a file in s3://" in found.says) == ("well", True), found.says
+
+
+def shown(project: Project) -> dict[str, Any]:
+    stores, _ = project.open()
+    tables = {name: stores.lake.view().arrow(name) for name in ("reviews", "ratings", "items")}
+    return {
+        name: sorted(rows.drop_columns([c for c in ("user_id",) if c in rows.column_names]).to_pylist(), key=repr)
+        for name, rows in tables.items()
+    }
 
 
 def test_the_doctor_tries_the_store(project: Project, server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
