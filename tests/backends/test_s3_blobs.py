@@ -94,3 +94,10 @@ def test_the_cache_keeps_what_was_used_last(tmp_path: Path) -> None:
         place = cache.folder(name, manifest, lambda path: body)
         os.utime(place, (at, at))
     assert sorted(place.name for place in tmp_path.iterdir()) == ["a", "c"]
+
+
+def test_what_a_killed_process_left_in_the_cache_goes(tmp_path: Path) -> None:
+    finished(tmp_path / ".new-4194305-dead", one="half")  # no process has this number
+    finished(tmp_path / f".new-{os.getpid()}-busy", one="half")
+    BlobCache(tmp_path).put("a", Path(finished(tmp_path / "made", one="1")))
+    assert sorted(place.name for place in tmp_path.iterdir()) == [f".new-{os.getpid()}-busy", "a"]

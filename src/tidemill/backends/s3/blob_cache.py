@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
@@ -85,16 +85,29 @@ class BlobCache:
                 raise CorruptFile(f"{manifest.place}/{file.path} has another content than its manifest says")
 
     def _shrink(self, used: Path) -> None:
-        """Delete the folders that were used least recently; open files of them remain readable."""
-        found = {folder: folder.stat().st_mtime_ns for folder in self._root.iterdir() if folder.is_dir()}
-        sizes = {folder: sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) for folder in found}
-        total = sum(sizes.values())
-        for folder in sorted(found, key=found.__getitem__):
+        """Delete the folders that were used least recently, and what killed processes left; open files of them remain
+        readable.
+        """
+        for left in self._root.glob(".new-*"):
+            if not Path("/proc", left.name.split("-")[1]).exists():
+                shutil.rmtree(left, ignore_errors=True)
+        found = sorted(_sizes(self._root), key=lambda one: one[0])
+        total = sum(size for _, size, _ in found)
+        for _, size, folder in found:
             if total <= self._limit_bytes:
                 return
-            if folder != used and not folder.name.startswith("."):
+            if folder != used:
                 shutil.rmtree(folder, ignore_errors=True)
-                total -= sizes[folder]
+                total -= size
+
+
+def _sizes(root: Path) -> Iterator[tuple[int, int, Path]]:
+    """When each folder was used last, its bytes, and the folder."""
+    for folder in root.iterdir():
+        if not folder.name.startswith("."):
+            with suppress(FileNotFoundError):  # another process has just deleted it
+                bytes_in = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+                yield folder.stat().st_mtime_ns, bytes_in, folder
 
 
 def _has(path: Path, file: FileEntry) -> bool:

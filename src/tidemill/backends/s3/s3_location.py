@@ -30,12 +30,12 @@ _PATIENCE_S, _RETRIES, _FIRST_WAIT_S, _LONGEST_WAIT_S, _WAIT_BASE = 80, 30, 0.2,
 
 
 #: Locations of the tables that this process has opened, for engines, which are given only the URLs of files.
-_TABLES: set[S3Location] = set()
+_TABLES: dict[str, S3Location] = {}
 
 
 def remember(location: S3Location) -> None:
     """Let `containing` find a location with its endpoint and region."""
-    _TABLES.add(location)
+    _TABLES[str(location)] = location
 
 
 def containing(urls: Sequence[str]) -> tuple[S3Location, list[str]] | None:
@@ -45,7 +45,7 @@ def containing(urls: Sequence[str]) -> tuple[S3Location, list[str]] | None:
     """
     if not urls or not urls[0].startswith(SCHEME):
         return None
-    found = [location for location in _TABLES if urls[0].startswith(f"{location}/")]
+    found = [location for place, location in _TABLES.items() if urls[0].startswith(f"{place}/")]
     bucket = "/".join(urls[0].split("/", 3)[:3])
     location = max(found, key=lambda one: len(one.prefix), default=None) or S3Location.from_url(bucket)
     paths = [url.removeprefix(f"{location}/") for url in urls]
