@@ -280,9 +280,8 @@ def test_the_same_tables_on_spark(shop: ExternalProject, spark: Any) -> None:
         assert found[0]["dearest"] == [{"shop": "s", "price": price}]
 
 
-def test_a_place_with_secrets_is_recorded_without_them(tmp_path: Path) -> None:
-    from tidemill.backends.external.delta_table import ExternalDelta
-    from tidemill.core.backend import BackendContext
-
-    made = ExternalDelta.from_url("delta:s3://ann:secret@bucket/prices", BackendContext(project=tmp_path))
-    assert "secret" not in made._shown
+def test_credentials_in_a_place_are_refused_and_not_shown(shop: ExternalProject) -> None:
+    shop.place("delta:s3://ann:secret@bucket/prices")
+    with pytest.raises(SettingError, match="external table 'prices' s3://bucket/prices .* has credentials") as refused:
+        shop.project.open()
+    assert "secret" not in str(refused.value)

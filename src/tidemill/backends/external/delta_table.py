@@ -16,9 +16,11 @@ from tidemill.backends.external.foreign_files import (
     check_present,
     columns_of,
     frame_over,
+    location_of,
     place_of,
     version_gone,
 )
+from tidemill.backends.s3.s3_location import SCHEME
 from tidemill.core.backend import BackendContext
 from tidemill.core.errors import ExternalMissing, ExternalRefused
 from tidemill.core.ports import Engine
@@ -46,7 +48,7 @@ class ExternalDelta:
 
     def pin(self, engine: Engine, columns: Sequence[str] = ()) -> ExternalPin:
         try:
-            table = DeltaTable(self._place)
+            table = DeltaTable(self._place, storage_options=self._options())
         except TableNotFoundError as error:
             raise ExternalMissing(f"has no Delta table at {self._shown}") from error
         _refuse_features(table)
@@ -68,10 +70,13 @@ class ExternalDelta:
         check_present(files, pin)
         return frame_over(engine, files, pin, table.metadata().partition_columns)
 
+    def _options(self) -> dict[str, str] | None:
+        return location_of(self._place).delta_options() if self._place.startswith(SCHEME) else None
+
     def _at(self, pin: ExternalPin) -> DeltaTable:
         """The table at the pinned version."""
         try:
-            table = DeltaTable(self._place, version=int(pin.version["version"]))
+            table = DeltaTable(self._place, int(pin.version["version"]), storage_options=self._options())
         except TableNotFoundError as error:
             raise version_gone(pin, f"there is no Delta table at {self._shown}") from error
         except DeltaError as error:

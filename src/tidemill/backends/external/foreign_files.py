@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import narwhals as nw
 import pyarrow as pa
 from pyarrow import fs
 
+from tidemill.backends.s3.s3_location import SCHEME, S3Location, containing, remember
 from tidemill.core.backend import BackendContext, split_scheme
 from tidemill.core.errors import ExternalRefused, ExternalVersionGone, nearest
 from tidemill.core.ports import Engine
@@ -29,15 +30,29 @@ class ForeignFile:
 def place_of(url: str, context: BackendContext) -> str:
     """The absolute path or the URL behind the scheme of an external table."""
     rest = split_scheme(url)[1]
-    return rest if "://" in rest else str(context.path(url).absolute())
+    if not rest.startswith(SCHEME):
+        return rest if "://" in rest else str(context.path(url).absolute())
+    location = S3Location.from_url(rest)
+    remember(replace(location, prefix=""))  # its files are found by their URLs, which have no endpoint
+    return str(location)
 
 
 def file_system(place: str) -> tuple[fs.FileSystem, str]:
     """The file system of a place, and its path there."""
+    if place.startswith(SCHEME):
+        location = location_of(place)
+        return fs.S3FileSystem(**location.arrow_options()), place.removeprefix(SCHEME)
     if "://" in place:
         found: tuple[fs.FileSystem, str] = fs.FileSystem.from_uri(place)
         return found
     return fs.LocalFileSystem(), place
+
+
+def location_of(place: str) -> S3Location:
+    """The bucket of a URL of S3."""
+    found = containing([place])
+    assert found is not None
+    return found[0]
 
 
 def columns_of(schema: pa.Schema, wanted: Sequence[str]) -> dict[str, str]:

@@ -131,6 +131,12 @@ class S3Location:
             "retry_base_multiplier": _WAIT_BASE,
         }
 
+    def arrow_options(self) -> dict[str, str]:
+        """The same settings for the file system of PyArrow, with credentials if they are fixed."""
+        names = {"access_key_id": "access_key", "secret_access_key": "secret_key", "session_token": "session_token"}
+        found = {names[name]: value for name, value in _credentials(os.environ).items()}
+        return found | {"region": self.region} | ({"endpoint_override": self.endpoint} if self.endpoint else {})
+
     def _options(self) -> dict[str, Any]:
         kept = {"aws_region": self.region, "aws_virtual_hosted_style_request": "false"}
         if self.endpoint:
