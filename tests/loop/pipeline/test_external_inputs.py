@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from datetime import date, timedelta
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -282,6 +281,6 @@ def test_the_same_tables_on_spark(shop: ExternalProject, spark: Any) -> None:
 
 def test_credentials_in_a_place_are_refused_and_not_shown(shop: ExternalProject) -> None:
     shop.place("delta:s3://ann:secret@bucket/prices")
-    with pytest.raises(SettingError, match="external table 'prices' s3://bucket/prices .* has credentials") as refused:
+    with pytest.raises(SettingError, match="has credentials in it") as refused:
         shop.project.open()
     assert "secret" not in str(refused.value)
