@@ -45,6 +45,7 @@ class CommitIntent(VersionedRecord, frozen=True, kw_only=True):
     #: The ledger entry's subject matter, fingerprint, refs and details.
     about: str = ""
     fingerprint: str = ""
+    refs_in: tuple[str, ...] = ()
     refs_out: tuple[str, ...] = ()
     details: dict[str, Any] = msgspec.field(default_factory=dict)
 
@@ -107,6 +108,7 @@ class CommitIntents:
             self._ledger.append(
                 "publish",
                 about=intent.about,
+                refs_in=intent.refs_in,
                 refs_out=intent.refs_out,
                 fingerprint=intent.fingerprint,
                 details=intent.details | {"logs": self._log_files(intent)},

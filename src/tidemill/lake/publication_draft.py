@@ -282,6 +282,7 @@ class PublicationDraft:
             changes=changes,
             about=about,
             fingerprint=fingerprint,
+            refs_in=tuple(pin.ref(name) for name, pin in sorted(self.external.items())),
             refs_out=tuple(refs),
             details={**details, "publication": publication.json(), "as_of": max(as_of, known_until)},
         )

@@ -25,6 +25,7 @@ from tidemill.core.errors import (
 from tidemill.core.records.ingest import Publication
 from tidemill.core.settings import load
 from tidemill.loop.pipeline.run_plan import plan
+from tidemill.testing.project import check_project
 
 DECLARED = '''
 prices = mill.external("prices")
@@ -102,6 +103,7 @@ def test_every_publication_says_which_version_it_was_computed_from(shop: Externa
     stores, _ = shop.project.open()
     line = stores.ledger.last("publish")
     assert line is not None and "rebuilt" not in line.details
+    assert list(line.refs_in) == ["external:prices@0"]
     assert "prices" not in stores.lake.view()  # it is read where it is, and not copied
     assert not list(shop.path.rglob("warehouse")) and DeltaTable(shop.prices).version() == 0
 
@@ -235,6 +237,19 @@ def test_what_cannot_be_read_is_refused_by_name(shop: ExternalProject) -> None:
     settings.write_text(settings.read_text().partition("[laptop.external]")[0])
     with pytest.raises(ExternalMissing, match="has no place"):
         shop.project.open()
+
+
+def test_a_projects_own_tests_find_the_places_of_its_settings(shop: ExternalProject) -> None:
+    shop.write(2.0)
+    assert check_project(shop.path).schemas["prices"].names == ["item_id", "price", "shop"]
+
+
+def test_a_table_that_nothing_reads_is_not_looked_at(shop: ExternalProject) -> None:
+    file = shop.path / "mill.py"
+    file.write_text(file.read_text() + '\nmill.external("unused", "delta:/nowhere")\n')
+    shop.write(2.0)
+    shop.run()
+    assert list(shop.publications()[-1].external) == ["prices"]
 
 
 def test_a_column_of_people_is_refused(shop: ExternalProject) -> None:

@@ -37,6 +37,15 @@ class ExternalPin(Record, frozen=True):
             return False
         return (self.kind, self.version, self.columns) == (other.kind, other.version, other.columns)
 
+    def ref(self, name: str) -> str:
+        """The reference of this version of the table `name`, as the ledger has it.
+
+        >>> ExternalPin(kind="delta", version={"table": "3f2a", "version": "7"}).ref("prices")
+        'external:prices@7'
+        """
+        number = self.version.get("version") or self.version.get("snapshot") or self.version.get("sha256", "")[:12]
+        return f"external:{name}@{number}"
+
     def schema(self) -> pa.Schema:
         """The columns as a table function receives them: decimals are integers, or floats if they have a fraction."""
         arrow = import_module("pyarrow")

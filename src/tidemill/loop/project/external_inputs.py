@@ -93,17 +93,16 @@ class ExternalInputs:
         return cls(declared, stores.project, stores.settings.external, pins)
 
     def take(self, engine: Engine) -> bool:
-        """Pin the current version of every table; return whether the columns of one have changed."""
+        """Pin the current version of every table in use; return whether the columns of one have changed."""
         before = {name: pin.columns for name, pin in self.pins.items()}
-        self.pins = {name: self._pinned(name, engine) for name in self.declared}
+        self.pins = {name: self._pinned(name, engine) for name in self.pins}
         return any(before.get(name) != pin.columns for name, pin in self.pins.items())
 
-    def schemas(self, engine: Engine) -> dict[str, pa.Schema]:
-        """The columns of every table, by name. Tables that no publication has pinned are pinned now."""
-        for name in self.declared:
-            if name not in self.pins:
-                self.pins[name] = self._pinned(name, engine)
-        return {name: self.pins[name].schema() for name in self.declared}
+    def schemas(self, used: Iterable[str], engine: Engine) -> dict[str, pa.Schema]:
+        """The columns of the tables that are inputs, by name. Those that no publication has pinned are pinned now."""
+        names = [name for name in self.declared if name in used]
+        self.pins = {name: self.pins.get(name) or self._pinned(name, engine) for name in names}
+        return {name: pin.schema() for name, pin in self.pins.items()}
 
     def frame(self, name: str, engine: Engine, pin: ExternalPin | None = None) -> nw.LazyFrame[Any]:
         """The rows of a table at its pinned version, or at `pin`, such as that of an old publication."""

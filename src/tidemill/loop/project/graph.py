@@ -258,7 +258,7 @@ class ProjectGraph:
     def _dry_run(self) -> dict[str, pa.Schema]:
         """Run every function on empty tables, to get its columns and types before any row is read."""
         schemas = {name: contract_schema(stream.contract) for name, stream in self.mill.streams.items()}
-        schemas |= self.external.schemas(self.engine)
+        schemas |= self.external.schemas({name for table in self.order for name in table.inputs}, self.engine)
         nodes: list[TableDeclaration | FeatureViewDeclaration] = [*self.order, *self.mill.features_views.values()]
         for node in nodes:
             frames = {name: self.engine.frame(empty_table(schemas[name])) for name in node.inputs}
