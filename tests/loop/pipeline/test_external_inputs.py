@@ -24,6 +24,7 @@ from tidemill.core.errors import (
 )
 from tidemill.core.records.ingest import Publication
 from tidemill.core.settings import load
+from tidemill.loop.ops.doctor import doctor
 from tidemill.loop.pipeline.run_plan import plan
 from tidemill.testing.project import check_project
 
@@ -242,6 +243,16 @@ def test_what_cannot_be_read_is_refused_by_name(shop: ExternalProject) -> None:
 def test_a_projects_own_tests_find_the_places_of_its_settings(shop: ExternalProject) -> None:
     shop.write(2.0)
     assert check_project(shop.path).schemas["prices"].names == ["item_id", "price", "shop"]
+
+
+def test_the_doctor_looks_at_each_place(shop: ExternalProject) -> None:
+    def finding() -> tuple[str, str]:
+        settings = load(shop.path, environ={})
+        return next((one.state, one.says) for one in doctor(shop.path, settings, None) if "prices" in one.what)
+
+    assert finding() == ("wrong", f"has no Delta table at delta:{shop.prices}")
+    shop.write(2.0)
+    assert finding() == ("well", "version 0, 3 columns")
 
 
 def test_a_table_that_nothing_reads_is_not_looked_at(shop: ExternalProject) -> None:

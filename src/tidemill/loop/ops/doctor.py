@@ -21,13 +21,14 @@ import narwhals as nw
 import pyarrow as pa
 from pyarrow import parquet
 
-from tidemill.core.errors import TidemillError, message_of
-from tidemill.core.ports import StagedFile
+from tidemill.core.errors import ExternalRefused, TidemillError, message_of
+from tidemill.core.formatting import count
+from tidemill.core.ports import ExternalTable, StagedFile
 from tidemill.core.records.ingest import FileEntry
 from tidemill.core.redaction import redact
 from tidemill.core.settings import Settings
 from tidemill.loop.project.existing_vault import ExistingVault
-from tidemill.loop.project.open_port import PortOpener
+from tidemill.loop.project.open_port import PortOpener, open_port
 
 #: With less free space, a run may not be able to store an old and a new version of a table.
 _LEAST_FREE_BYTES = 2 * 1024**3
@@ -71,6 +72,7 @@ def doctor(project: Path | None, settings: Settings | None, keys: Path | None) -
         found.append(_engine(settings))
     if settings is not None:
         found += [_source(name, url, project or Path.cwd()) for name, url in settings.sources.items()]
+        found += [_external(name, url, settings) for name, url in settings.external.items()]
     if keys is not None:
         found.append(_keys(keys))
     if keys is not None and settings is not None:
@@ -207,6 +209,19 @@ def _source(name: str, url: str, project: Path) -> DoctorFinding:
     ):
         return DoctorFinding(what=f"source {name}", state="well", says=f"{path} exists")
     return DoctorFinding(what=f"source {name}", state="wrong", says=f"no file matches {path} in {project}")
+
+
+def _external(name: str, url: str, settings: Settings) -> DoctorFinding:
+    """Looks at an external table as a run does; which of its columns are read is said in mill.py."""
+    what = f"external table {name}"
+    try:
+        table: ExternalTable = open_port("external", url, settings.project)
+        pin = table.pin(PortOpener(settings).engine())
+    except ExternalRefused as error:
+        return DoctorFinding(what=what, state="note", says=error.message)
+    except (TidemillError, OSError) as error:
+        return DoctorFinding(what=what, state="wrong", says=message_of(error))
+    return DoctorFinding(what=what, state="well", says=f"{pin.says}, {count(len(pin.columns), 'column')}")
 
 
 def _vault(settings: Settings) -> DoctorFinding:
