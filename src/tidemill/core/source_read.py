@@ -151,6 +151,11 @@ class SourceSplit(Protocol):
     """A part of a source that is read on its own, in any process that sees the source. It can be pickled."""
 
     @property
+    def name(self) -> str:
+        """What it is called in messages."""
+        ...
+
+    @property
     def size(self) -> int:
         """About how many bytes of text are read."""
         ...

@@ -101,7 +101,7 @@ class SplitReading:
         except errors.TidemillError as error:
             counts = SplitCounts(problem=(type(error).__name__, error.message, error.tip))
         except Exception as error:  # without its text, which may have values and would be in the engine's logs
-            counts = SplitCounts(problem=("SourceError", f"{type(error).__name__} while {split} was read", None))
+            counts = SplitCounts(problem=("SourceError", f"{type(error).__name__} while {split.name} was read", None))
         yield self._record(number, "counts", msgspec.msgpack.encode(counts))
 
     def _record(self, number: int, kind: str, content: bytes) -> pa.Table:

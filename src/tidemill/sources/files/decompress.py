@@ -48,12 +48,13 @@ def compression(path: Path) -> Literal["gzip", "zstd", "none"]:
     return "zstd" if head == b"\x28\xb5\x2f\xfd" else "none"
 
 
-def chunks(path: Path, size: int = CHUNK) -> Iterator[bytes]:
+def chunks(path: Path, size: int = CHUNK, *, limit: int | None = None) -> Iterator[bytes]:
     """The decompressed content in pieces; `SourceDamaged` where it is truncated or fails its checksum.
 
+    Of a file that is not compressed, at most `limit` bytes: what it had when it was looked at.
     Lines that end with carriage returns alone, as those of an old Mac, end with line feeds.
     """
-    pieces = _decompressed(path, size)
+    pieces = _decompressed(path, size, limit)
     first = next(pieces, b"")
     if _ends_with_returns(first):
         pieces, first = (piece.replace(b"\r", b"\n") for piece in pieces), first.replace(b"\r", b"\n")
@@ -68,7 +69,7 @@ def _ends_with_returns(head: bytes) -> bool:
     return b"\r" in lines and b"\n" not in lines and not _CONTROL.search(lines[:1024])
 
 
-def _decompressed(path: Path, size: int) -> Iterator[bytes]:
+def _decompressed(path: Path, size: int, limit: int | None) -> Iterator[bytes]:
     kind = compression(path)
     with path.open("rb") as file:
         if kind == "gzip":
@@ -76,7 +77,7 @@ def _decompressed(path: Path, size: int) -> Iterator[bytes]:
         elif kind == "zstd":
             yield from _unzstd(path, file)
         else:
-            while piece := file.read(size):
+            while piece := file.read(size if limit is None else min(size, limit - file.tell())):
                 yield piece
 
 

@@ -38,7 +38,7 @@ def _new_bytes(task: FileTask) -> int:
     """About how many bytes of text a scan decodes."""
     is_plain = compression(task.path) == "none" and task.layout.format in ("csv", "json")
     known = task.skip.content_bytes if task.skip else 0
-    return max(0, task.path.stat().st_size * (1 if is_plain else _COMPRESSED) - known)
+    return max(0, task.size * (1 if is_plain else _COMPRESSED) - known)
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,15 @@ class FileReading:
             marks=self._register.marks(entry),
         )
         skip = entry if entry is not None and self._skippable(entry, layout) else None
-        task = FileTask(path=path, layout=layout, due=self._due(entry, timeless=timeless), context=context, skip=skip)
+        task = FileTask(
+            path=path,
+            layout=layout,
+            due=self._due(entry, timeless=timeless),
+            context=context,
+            size=stat.st_size,
+            mtime_ns=stat.st_mtime_ns,
+            skip=skip,
+        )
         return OpenedFile(name, stat, entry, task, timeless)
 
     def _scans(self, files: Sequence[OpenedFile]) -> Iterable[FileScan]:

@@ -13,13 +13,13 @@ import msgspec
 import polars as pl
 import pyarrow as pa
 
-from tidemill.core.errors import SchemaChanged, SourceError, TidemillError
+from tidemill.core.errors import SchemaChanged, SourceDamaged, SourceError, TidemillError
 from tidemill.core.source_read import DAY, RAW_LIMIT, REFUSED, SplitBlock
 from tidemill.sources.days import day_of, day_of_instant
 from tidemill.sources.files.blocks import LineBlock, LineReader, after_line, after_record
 from tidemill.sources.files.csv_lines import CsvLines, without_header
 from tidemill.sources.files.decoder import LineDecoder, LineRefusal, raw_lines
-from tidemill.sources.files.decompress import Digests, chunks, file_sha256
+from tidemill.sources.files.decompress import Digests, chunks, compression, file_sha256
 from tidemill.sources.files.detect_format import FileLayout
 from tidemill.sources.files.dialect import BOM, as_utf8
 from tidemill.sources.files.event_times import in_range
@@ -118,6 +118,9 @@ class FileTask:
     layout: FileLayout
     due: DueDays
     context: ScanContext
+    #: Its size and time of modification when it was looked at. A plain file is read up to this size.
+    size: int
+    mtime_ns: int
     skip: FileState | None = None
 
     def blocks(self, summary: ScanSummary) -> Iterator[ScannedBlock]:
@@ -142,7 +145,9 @@ class FileTask:
         path, layout, skip, mapping = self.path, self.layout, self.skip, self.layout.mapping
         digests = Digests(self.context.marks)
         encoding = mapping.dialect.encoding if mapping else "utf-8"
-        pieces = _after(_hashed(as_utf8(chunks(path), encoding, path), digests), skip.content_bytes if skip else 0)
+        pieces = _after(
+            _hashed(as_utf8(chunks(path, limit=self.size), encoding, path), digests), skip.content_bytes if skip else 0
+        )
         first = skip.lines + 1 if skip else 1
         cut = after_record if layout.format == "csv" else after_line
         lines = LineReader(pieces, cut, first=first, take_tail=self.context.take_tail)
@@ -247,10 +252,17 @@ class FileSplit:
     size: int
 
     def read(self) -> Iterator[SplitBlock]:
-        """The blocks of the file, and a last one with the JSON of its `ScanSummary`."""
+        """The blocks of the file, and a last one with the JSON of its `ScanSummary`.
+
+        Raises `SourceDamaged` also if the file has changed, unless it is a plain text that has grown.
+        """
         summary = ScanSummary()
         for block in self.task.blocks(summary):
             yield SplitBlock(rows=self._rows(block.rows), refused=self._refused(block.refused))
+        stat = self.task.path.stat()
+        grows = self.task.layout.format in ("csv", "json") and compression(self.task.path) == "none"
+        if stat.st_size < self.task.size or not (grows or stat.st_mtime_ns == self.task.mtime_ns):
+            raise SourceDamaged(f"{self.task.path} was changed while it was read", tip="run again when it is complete")
         yield SplitBlock(summary=msgspec.json.encode(summary))
 
     def _rows(self, rows: pl.DataFrame) -> pa.Table | None:
