@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from spark_servers import free_port
@@ -51,6 +52,19 @@ def s3_server() -> Iterator[S3Server]:
         with suppress(ProcessLookupError):
             process.kill()
         process.wait()
+
+
+@contextmanager
+def workers_with_credentials(engine: Any) -> Iterator[None]:
+    """Give the credentials to the workers of a Spark session that runs already: they have those of its start."""
+    given = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
+    environment = engine.session.sparkContext.environment
+    environment.update(given)
+    try:
+        yield
+    finally:
+        for name in given:
+            del environment[name]
 
 
 def _create_bucket(server: S3Server) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
 import venv
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,12 @@ def on_connect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkEngine
     if (running := pyspark.SparkSession.getActiveSession()) is not None:  # of an earlier test in this process
         running.stop()
     before = dict(os.environ)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        # as they were first imported, they may have taken a warning about pandas for its absence
+        for name in ("pyspark.testing.utils", "pyspark.testing.connectutils"):
+            if name in sys.modules:
+                importlib.reload(sys.modules[name])
     with connect_server(tmp_path_factory.mktemp("connect")) as url:
         engine = SparkEngine.from_url(f"{url}?spark.sql.shuffle.partitions=3", CONTEXT)
         yield engine

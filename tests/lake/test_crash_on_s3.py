@@ -101,11 +101,16 @@ def test_a_killed_process_is_finished_by_the_next(
     sound(shop)
 
 
-@pytest.mark.parametrize("stopped_at", ["publish.staged", "publish.commit"])
+@pytest.mark.parametrize(("stopped_at", "for_s"), [("publish.staged", 10), ("publish.commit", 60)])
 def test_a_store_that_stops_for_a_minute_loses_nothing(
-    tmp_path: Path, server: S3Server, unharmed: dict[str, Any], monkeypatch: pytest.MonkeyPatch, stopped_at: str
+    tmp_path: Path,
+    server: S3Server,
+    unharmed: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    stopped_at: str,
+    for_s: int,
 ) -> None:
-    again = threading.Timer(60, server.process.send_signal, [signal.SIGCONT])
+    again = threading.Timer(for_s, server.process.send_signal, [signal.SIGCONT])
     passed: list[str] = []
 
     def stop(point: str) -> None:

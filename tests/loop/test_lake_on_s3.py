@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from conftest_loop import FIRST, Project, daily
-from s3_server import KEY, SECRET, S3Server, s3_server
+from s3_server import KEY, SECRET, S3Server, s3_server, workers_with_credentials
 from spark_servers import free_port
 
 from tidemill.core.errors import LeaseTaken, SettingError
@@ -119,15 +119,18 @@ def test_the_shop_is_the_same_with_its_lake_on_s3(project: Project, server: S3Se
     assert [key.partition(":")[0] for key in stores.blobs.keys("bundle:")] == ["bundle"]
 
 
+@pytest.fixture
+def on_workers(spark: Any, server: S3Server) -> Iterator[None]:
+    with workers_with_credentials(spark):
+        yield
+
+
 @pytest.mark.spark
 @pytest.mark.parametrize("most_rows", [part_exchange.MEMORY_ROWS, -1])
 def test_spark_gives_the_same_on_s3_as_polars_on_disk(
-    project: Project, server: S3Server, monkeypatch: pytest.MonkeyPatch, most_rows: int
+    project: Project, server: S3Server, on_workers: None, monkeypatch: pytest.MonkeyPatch, most_rows: int
 ) -> None:
     """Also where Spark's workers compare the rows of derived tables and write them to the store."""
-    if shutil.which("java") is None:
-        pytest.skip("no Java: Spark was not tried")
-    pytest.importorskip("pyspark", reason="no PySpark: Spark was not tried")
     write_days(project)
     remote = on_s3(project, server)
     set_laptop(remote, 'engine = "spark"')
@@ -138,10 +141,7 @@ def test_spark_gives_the_same_on_s3_as_polars_on_disk(
 
 
 @pytest.mark.spark
-def test_publications_by_turns_on_the_laptop_and_on_spark(project: Project, server: S3Server) -> None:
-    if shutil.which("java") is None:
-        pytest.skip("no Java: Spark was not tried")
-    pytest.importorskip("pyspark", reason="no PySpark: Spark was not tried")
+def test_publications_by_turns_on_the_laptop_and_on_spark(project: Project, server: S3Server, on_workers: None) -> None:
     project.write("reviews.csv", daily(4, users=8, items=6))
     remote = on_s3(project, server)
     for number, engine in enumerate(("polars", "spark", "polars", "spark")):

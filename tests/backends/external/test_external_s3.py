@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
 from external_rows import items_at, opened, prices, read_rows
-from s3_server import BUCKET, KEY, SECRET, S3Server, s3_server
+from s3_server import BUCKET, S3Server, s3_server, workers_with_credentials
 
 from tidemill.backends.external.delta_table import ExternalDelta
 from tidemill.backends.external.foreign_files import file_system
@@ -70,10 +70,5 @@ class TestOnSpark(S3Tests):
 
     @pytest.fixture
     def engine(self, spark: Any, server: S3Server) -> Iterator[Engine]:
-        """The workers of a session that runs already do not have this test's credentials."""
-        given = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
-        environment = spark.session.sparkContext.environment
-        environment.update(given)
-        yield spark
-        for name in given:
-            del environment[name]
+        with workers_with_credentials(spark):
+            yield spark
