@@ -193,12 +193,7 @@ class PublicationDraft:
                 return self._exchange(working, rows, touched, *old)
         if not is_same:
             working.restart(schema)
-        change = working.exchange_in_parts(new, touched)
-        frames = [working.scan_staged(change.added)]
-        if change.removed:
-            frames.append(working.scan_staged(change.removed))
-        n_changed = sum(file.entry.rows for file in [*change.added, *change.removed])
-        return StagedChange(n_changed, nw.concat(frames))
+        return working.staged_change(working.exchange_in_parts(new, touched))
 
     def _refuse_absent_in(self, keys: nw.LazyFrame[Any], by: Sequence[str], table: str) -> None:
         absent = keys.filter(nw.any_horizontal(*(nw.col(name).is_null() for name in by), ignore_nulls=False))

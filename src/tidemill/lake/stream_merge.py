@@ -16,7 +16,7 @@ from tidemill.core.errors import KeyAbsent
 from tidemill.core.ports import Engine
 from tidemill.core.storage.failpoint import failpoint
 from tidemill.lake.deduplicate import merge_rows
-from tidemill.lake.draft_changes import StagedMerge, StreamMerge
+from tidemill.lake.draft_changes import StagedChange, StagedMerge, StreamMerge
 from tidemill.lake.part_exchange import (
     ORIGIN,
     PartChange,
@@ -72,9 +72,8 @@ def merge_frame(working: TableDraft, engine: Engine, rows: nw.LazyFrame[Any], ke
     known, n_read = working.scan(rows.select(*names), within=within)
     if n_read:
         unsure_keys = nw.concat([unsure_keys, known.select(*names)]).unique()
-    changed: list[nw.LazyFrame[Any]] = []
+    changes: list[StagedChange] = []
     counts = {"repeated": 0, "contradicted": 0, "merged": 0}
-    n_changed = 0
     with engine.persist(unsure_keys, pa.schema([working.schema.field(name) for name in names])) as unsure:
         if unsure.rows:
             arrived = rows.join(unsure.frame, on=names, how="semi")
@@ -83,8 +82,8 @@ def merge_frame(working: TableDraft, engine: Engine, rows: nw.LazyFrame[Any], ke
             if fit_in_memory(n_unsure):
                 merged = merge_table(working, _collected(engine, arrived, working), names)
                 counts = {name: getattr(merged, name) for name in counts}
-                changed.append(engine.frame(merged.changed))
-                n_changed, n_read = merged.n_changed, n_read + merged.rows_read
+                changes.append(StagedChange(merged.n_changed, engine.frame(merged.changed)))
+                n_read += merged.rows_read
             else:
                 old = working.scan(unsure.frame, ORIGIN, within)[0]
                 merge = MergeParts(working.name, working.schema, working.stager(), tuple(names))
@@ -93,21 +92,17 @@ def merge_frame(working: TableDraft, engine: Engine, rows: nw.LazyFrame[Any], ke
                 failpoint("publish.staged")
                 working.change(change)
                 counts |= change.counts
-                changed.append(working.scan_staged(change.added))
-                if change.removed:
-                    changed.append(working.scan_staged(change.removed))
-                n_changed = sum(file.entry.rows for file in [*change.added, *change.removed])
-        staged = engine.stage(rows, working.stager())
+                changes.append(working.staged_change(change))
+        new = PartChange(engine.stage(rows, working.stager()))
     failpoint("publish.staged")
-    working.take(staged)
-    changed.append(working.scan_staged(staged))
-    n_new = sum(file.entry.rows for file in staged)
+    working.change(new)
+    changes.append(working.staged_change(new))
     return StagedMerge(
-        n_changed + n_new,
-        nw.concat(changed),
+        sum(change.n_changed for change in changes),
+        nw.concat([change.changed for change in changes]),
         repeated=counts["repeated"],
         contradicted=counts["contradicted"],
-        merged=counts["merged"] + n_new,
+        merged=counts["merged"] + changes[-1].n_changed,
         rows_read=n_read,
     )
 

@@ -17,6 +17,7 @@ from tidemill.core.records.ingest import FileEntry
 from tidemill.core.storage.failpoint import failpoint
 from tidemill.lake.compaction import files_to_compact
 from tidemill.lake.deduplicate import winning_rows
+from tidemill.lake.draft_changes import StagedChange
 from tidemill.lake.manifest import TableManifest
 from tidemill.lake.part_exchange import (
     MEMORY_ROWS,
@@ -232,6 +233,14 @@ class TableDraft:
         schema = self.schema.append(pa.field(ORIGIN, pa.string())) if origins else self.schema
         frame = self._engine.scan([self._tables.locate(self.name, file.entry.path) for file in files], schema)
         return frame.select(*schema.names)
+
+    def staged_change(self, change: PartChange) -> StagedChange:
+        """The rows of a change, to be read before the publication."""
+        files = [*change.added, *change.removed]
+        frames = [self.scan_staged(change.added)]
+        if change.removed:
+            frames.append(self.scan_staged(change.removed))
+        return StagedChange(sum(file.entry.rows for file in files), nw.concat(frames))
 
     def drop(self, paths: Sequence[str]) -> None:
         """Remove files from the next version, including files that were staged in this draft."""

@@ -21,7 +21,7 @@ from tidemill.checks import defaults, evaluate, split_refused
 from tidemill.core.canonical import fingerprint
 from tidemill.core.clock import as_of, to_micros
 from tidemill.core.contract.contract import INCREMENT, KNOWN_AT, ROW
-from tidemill.core.ports import Engine, Lease
+from tidemill.core.ports import Lease
 from tidemill.core.processes.memory import require_memory
 from tidemill.core.records.ingest import Increment, Publication, RowCounts, Verdict
 from tidemill.core.row_ids import split_row_id
@@ -89,7 +89,7 @@ def ingest_increment(
     """Publish an increment, or hold it. `accepted` publishes it regardless of the verdict, as a person decided."""
     started = time.process_time_ns()
     arrival = replace(arrival, day=replace(arrival.day, rows=in_memory(arrival.day.rows)))
-    unfit, broken, good = _divided(stores.engine, arrival)
+    unfit, broken, good = _divided(arrival)
     build = TableBuild(stores, graph, stores.lake.draft(lease))
     counts = lay_in(build, arrival.stream, arrival.day, good, broken.num_rows)
     increment = _record(stores, arrival, counts)
@@ -134,13 +134,13 @@ def _held(stores: Stores, arrival: IncrementRows) -> pa.Table:
     return sealed_table(stores.vault, rows, arrival.stream.contract.role("subject"))
 
 
-def _divided(engine: Engine, arrival: IncrementRows) -> tuple[pa.Table, pa.Table, Rows]:
+def _divided(arrival: IncrementRows) -> tuple[pa.Table, pa.Table, Rows]:
     """The rows that the contract refuses, each one's column and reason, and the other rows with the lake's columns."""
     rows, contract = arrival.day.rows, arrival.stream.contract
     if isinstance(rows, ManyRows):
         unfit = rows.engine.collect(rows.frame.filter(nw.col(UNFIT)).select(*rows.schema.names)).cast(rows.schema)
         broken = split_refused(contract, unfit.drop_columns(["_day"]))[1]
-        return unfit, broken, _stamped_frame(engine, arrival, rows)
+        return unfit, broken, _stamped_frame(arrival, rows)
     good, broken = split_refused(contract, rows.drop_columns(["_day"]))
     unfit = rows.filter(pc.is_in(rows[ROW], value_set=broken[ROW].combine_chunks()))
     n = good.num_rows
@@ -149,14 +149,14 @@ def _divided(engine: Engine, arrival: IncrementRows) -> tuple[pa.Table, pa.Table
     return unfit, broken, good.append_column(KNOWN_AT, _known_times(arrival, fit["_day"]))
 
 
-def _stamped_frame(engine: Engine, arrival: IncrementRows, rows: ManyRows) -> nw.LazyFrame[Any]:
+def _stamped_frame(arrival: IncrementRows, rows: ManyRows) -> nw.LazyFrame[Any]:
     """The rows that the contract accepts, with its defaults and the lake's own columns."""
     contract = arrival.stream.contract
     days = pa.array(rows.by_day, pa.int32()).cast(pa.date32())
     known = pa.table({"_day": days, KNOWN_AT: _known_times(arrival, pa.chunked_array([days]))})
     defaults = {column.name: column.default for column in contract.columns if column.optional}
     given = [nw.col(name).fill_null(value) for name, value in defaults.items() if value is not None]
-    frame = rows.frame.filter(~nw.col(UNFIT)).join(engine.frame(known), on="_day")
+    frame = rows.frame.filter(~nw.col(UNFIT)).join(rows.engine.frame(known), on="_day")
     frame = frame.with_columns(nw.lit(arrival.number, nw.Int64).alias(INCREMENT), *given)
     return frame.select(*contract_schema(contract).names)
 
