@@ -6,7 +6,7 @@ import io
 import os
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -97,7 +97,7 @@ class S3Folder:
 
         with request_errors(self.location, paths[0] if len(paths) == 1 else ""):
             if paths:
-                obstore.delete(self._store(), list_of(paths))
+                obstore.delete(self._store(), [*paths])
 
     def require_conditional_put(self) -> None:
         """Raise `ConditionalPutMissing` if the store overwrites an object where it was told not to.
@@ -145,11 +145,6 @@ class ObjectReader(io.RawIOBase):
         content = self._folder.read_range(self._path, self._at, size) if size else b""
         self._at += len(content)
         return content
-
-
-def list_of(paths: Iterable[str]) -> list[str]:
-    """The paths as a list; the name `list` is a method of the class above."""
-    return [*paths]
 
 
 @cache
